@@ -103,7 +103,7 @@ def refusals():
     refused("InvalidPartOrder", 400, complete, upload=upload, parts=small[::-1])
     wrong = [{"PartNumber": 1, "ETag": '"' + "0" * 32 + '"'}]
     refused("InvalidPart", 400, complete, upload=upload, parts=wrong)
-    refused("InvalidPart", 400, complete, upload=upload, parts=[small[0], {**small[1], "PartNumber": 3}])
+    refused("InvalidPart", 400, complete, upload=upload, parts=[{**small[1], "PartNumber": 3}])
     refused("NoSuchKey", 404, s3.get_object, Bucket=BUCKET, Key="refused")
     s3.abort_multipart_upload(**upload)
     refused("NoSuchUpload", 404, s3.list_parts, **upload)

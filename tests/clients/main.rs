@@ -11,3 +11,7 @@ mod visit;
 
 mod aws_cli;
 mod boto3;
+mod mount;
+mod rclone;
+mod rclone_mount;
+mod registry;

@@ -93,6 +93,28 @@ impl Visit {
     }
 }
 
+/// Debian's rclone.
+pub const RCLONE_OLD: &str = "rclone";
+
+/// The rclone of the Python environment.
+pub const RCLONE_NEW: &str = "venv:rclone";
+
+/// Call rclone with the server as the remote `cairn:`, configured as in the
+/// README.
+pub fn rclone(visit: &Visit, program: &str) -> Invocation {
+    let access = visit.access();
+    visit
+        .call(program)
+        .env("RCLONE_CONFIG_CAIRN_TYPE", "s3")
+        .env("RCLONE_CONFIG_CAIRN_PROVIDER", "Other")
+        .env("RCLONE_CONFIG_CAIRN_ENDPOINT", &access.endpoint)
+        .env("RCLONE_CONFIG_CAIRN_REGION", &access.region)
+        .env("RCLONE_CONFIG_CAIRN_ACCESS_KEY_ID", &access.key)
+        .env("RCLONE_CONFIG_CAIRN_SECRET_ACCESS_KEY", &access.secret)
+        .env("RCLONE_CONFIG", visit.work.join("rclone.conf"))
+        .limit_seconds(180)
+}
+
 /// A server with a certificate that it signed itself, made by openssl as a
 /// newcomer would.
 fn start_with_tls() -> Server {
