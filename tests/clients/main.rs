@@ -7,11 +7,17 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod database;
+mod mount;
 mod visit;
 
 mod aws_cli;
 mod boto3;
-mod mount;
+mod pgbackrest;
+mod postgres;
 mod rclone;
 mod rclone_mount;
 mod registry;
+mod restic;
+mod s3cmd;
+mod s3fs;
