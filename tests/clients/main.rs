@@ -17,6 +17,7 @@ mod pgbackrest;
 mod postgres;
 mod rclone;
 mod rclone_mount;
+mod readme;
 mod registry;
 mod restic;
 mod s3cmd;

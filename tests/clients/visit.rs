@@ -1,5 +1,6 @@
 //! What each client test gets: the shared server, a bucket name, a folder.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -61,8 +62,17 @@ impl Visit {
             .env("AWS_ACCESS_KEY_ID", &access.key)
             .env("AWS_SECRET_ACCESS_KEY", &access.secret)
             .env("AWS_REGION", &access.region)
-            .env("AWS_DEFAULT_REGION", &access.region)
             .env("PYTHONDONTWRITEBYTECODE", "1")
+    }
+
+    /// Call `program` with nothing of the server in its environment.
+    pub fn bare_call(&self, program: impl AsRef<OsStr>) -> Invocation {
+        Invocation::new(program, self.work.path())
+    }
+
+    /// The server's data directory.
+    pub fn data(&self) -> PathBuf {
+        self.server.data()
     }
 
     /// Make the bucket, with the AWS CLI.

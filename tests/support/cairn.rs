@@ -90,6 +90,15 @@ impl Server {
                 secret: "cairntestsecretcairntestsecret0000000000".to_owned(),
                 region: "us-east-1".to_owned(),
             };
+            std::fs::create_dir_all(&data).expect("data");
+            std::fs::write(
+                data.join("s3.env"),
+                format!(
+                    "AWS_ENDPOINT_URL={}\nAWS_ACCESS_KEY_ID={}\nAWS_SECRET_ACCESS_KEY={}\nAWS_REGION={}\n",
+                    access.endpoint, access.key, access.secret, access.region
+                ),
+            )
+            .expect("env");
             return Self { daemon: Mutex::new(daemon), access, work, expected: Vec::new(), stand_in: true };
         }
         // STAND-IN END
