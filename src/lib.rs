@@ -7,6 +7,10 @@
 pub mod digest;
 pub mod types;
 
+// First floor: seams to the world.
+#[cfg(feature = "server")]
+pub mod metadata;
+
 // Second floor: services.
 #[cfg(feature = "server")]
 pub mod objects;

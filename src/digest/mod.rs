@@ -5,4 +5,4 @@
 
 mod algorithm;
 
-pub use algorithm::{Algorithm, Checksum, ChecksumKind};
+pub use algorithm::{Algorithm, Checksum, ChecksumKind, StoredChecksum};
