@@ -5,6 +5,7 @@
 
 // Ground floor: values and mathematics. No async, no I/O, no clock, no dice.
 pub mod digest;
+pub mod erasure;
 pub mod seal;
 pub mod types;
 
