@@ -7,6 +7,7 @@
 pub mod digest;
 pub mod erasure;
 pub mod seal;
+pub mod segment;
 pub mod types;
 
 // Second floor: services.
