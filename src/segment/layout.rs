@@ -243,7 +243,7 @@ mod tests {
             let shares = u64::from(required) * u64::from(layout.stripes());
             prop_assert!(shares * layout.share_bytes() as u64 >= length);
             prop_assert!(shares * (layout.share_bytes() as u64 - 2) < length);
-            prop_assert!(layout.share_bytes() <= SEALED_BLOCK_BYTES && layout.share_bytes() % 2 == 0);
+            prop_assert!(layout.share_bytes() <= SEALED_BLOCK_BYTES && layout.share_bytes().is_multiple_of(2));
             prop_assert_eq!(Layout::from_bytes(&layout.to_bytes()), Ok(layout));
             let last = layout.locate(length as u32 - 1);
             prop_assert!(last.stripe < layout.stripes());
