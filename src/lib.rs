@@ -5,6 +5,9 @@
 
 // Ground floor: values and mathematics. No async, no I/O, no clock, no dice.
 pub mod digest;
+pub mod erasure;
+pub mod seal;
+pub mod segment;
 pub mod types;
 
 // First floor: seams to the world.
