@@ -9,4 +9,6 @@ pub mod types;
 
 // Second floor: services.
 #[cfg(feature = "server")]
+pub mod node;
+#[cfg(feature = "server")]
 pub mod objects;
