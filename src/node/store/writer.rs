@@ -81,7 +81,6 @@ impl Writer {
         }
     }
 
-    #[expect(clippy::type_complexity, reason = "the reply of the one request that ends the loop")]
     fn serve(&mut self, requests: Vec<Request>) -> Option<(super::queue::Reply<()>, Result<(), StoreError>)> {
         let mut batch = Batch::default();
         for request in requests {
