@@ -16,4 +16,6 @@ pub mod metadata;
 
 // Second floor: services.
 #[cfg(feature = "server")]
+pub mod node;
+#[cfg(feature = "server")]
 pub mod objects;
