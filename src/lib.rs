@@ -6,16 +6,24 @@
 // Ground floor: values and mathematics. No async, no I/O, no clock, no dice.
 pub mod digest;
 pub mod erasure;
+pub mod placement;
 pub mod seal;
 pub mod segment;
 pub mod types;
+pub mod wire;
 
 // First floor: seams to the world.
 #[cfg(feature = "server")]
+pub mod env;
+#[cfg(feature = "server")]
 pub mod metadata;
+#[cfg(feature = "server")]
+pub mod transport;
 
 // Second floor: services.
 #[cfg(feature = "server")]
 pub mod node;
 #[cfg(feature = "server")]
 pub mod objects;
+#[cfg(feature = "server")]
+pub mod transfer;
