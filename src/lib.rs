@@ -6,7 +6,14 @@
 // Ground floor: values and mathematics. No async, no I/O, no clock, no dice.
 pub mod digest;
 pub mod types;
+pub mod wire;
+
+// First floor: seams to the world.
+#[cfg(feature = "server")]
+//pub mod transport;
 
 // Second floor: services.
+#[cfg(feature = "server")]
+//pub mod node;
 #[cfg(feature = "server")]
 pub mod objects;

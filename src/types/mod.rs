@@ -11,6 +11,6 @@ mod names;
 mod time;
 
 pub use counters::{Epoch, Generation, Incarnation, KeyVersion, PieceNumber, Revision};
-pub use ids::{BodyId, ClusterId, IdError, NodeId, PieceId, SegmentId, StreamId, UploadId, VersionId};
+pub use ids::{BodyId, ClusterId, IdError, InstanceId, NodeId, PieceId, SegmentId, StreamId, UploadId, VersionId};
 pub use names::{BucketName, NameError, ObjectKey};
 pub use time::UnixMillis;
