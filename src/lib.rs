@@ -10,7 +10,7 @@ pub mod wire;
 
 // First floor: seams to the world.
 #[cfg(feature = "server")]
-//pub mod transport;
+pub mod transport;
 
 // Second floor: services.
 #[cfg(feature = "server")]
