@@ -11,4 +11,4 @@ mod multipart;
 pub use algorithm::{Algorithm, Checksum, ChecksumKind, StoredChecksum};
 pub use checksum::ChecksumError;
 pub use digester::{Digester, Digests};
-pub use multipart::{composite, etag, full_object, multipart_etag};
+pub use multipart::{composite, etag, full_object, md5_of_etag, multipart_etag};

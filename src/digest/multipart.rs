@@ -12,6 +12,20 @@ pub fn etag(md5: &[u8; 16]) -> String {
     md5.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// The MD5 in the ETag of an object or part that came in one piece. None for
+/// any other text.
+pub fn md5_of_etag(etag: &str) -> Option<[u8; 16]> {
+    let mut md5 = [0; 16];
+    let digits = etag.as_bytes();
+    if digits.len() != 32 || !digits.iter().all(u8::is_ascii_hexdigit) {
+        return None;
+    }
+    for (byte, pair) in md5.iter_mut().zip(digits.chunks_exact(2)) {
+        *byte = u8::from_str_radix(str::from_utf8(pair).ok()?, 16).ok()?;
+    }
+    Some(md5)
+}
+
 /// The ETag of a multipart object: MD5 over its parts' MD5s, `-`, and their
 /// number; without quotes.
 pub fn multipart_etag(parts: &[[u8; 16]]) -> String {

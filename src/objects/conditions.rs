@@ -84,9 +84,12 @@ mod tests {
         assert_eq!(resolve(ByteRange::From(9), 10).unwrap(), (9, 1));
         assert_eq!(resolve(ByteRange::Last(3), 10).unwrap(), (7, 3));
         assert_eq!(resolve(ByteRange::Last(99), 10).unwrap(), (0, 10));
-        for (range, size) in
-            [(ByteRange::From(10), 10), (ByteRange::Last(0), 10), (ByteRange::Last(1), 0), (ByteRange::Inclusive(0, 0), 0)]
-        {
+        for (range, size) in [
+            (ByteRange::From(10), 10),
+            (ByteRange::Last(0), 10),
+            (ByteRange::Last(1), 0),
+            (ByteRange::Inclusive(0, 0), 0),
+        ] {
             assert!(matches!(resolve(range, size), Err(ObjectError::InvalidRange { .. })), "{range:?}");
         }
     }

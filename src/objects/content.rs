@@ -15,8 +15,8 @@ use crate::metadata::{
 };
 use crate::seal::{Opener, SealError, StreamShape};
 use crate::transfer::{Reserved, SegmentReader, TransferError};
-use crate::types::{SegmentId, StreamId};
 use crate::types::limits::{BLOCK_BYTES, SEALED_BLOCK_BYTES};
+use crate::types::{SegmentId, StreamId};
 
 /// Plaintext that is fetched at once when memory allows.
 const UNIT_BYTES: usize = 1 << 20;

@@ -2,9 +2,9 @@
 //! source's streams.
 
 use super::conditions::check_source;
-use super::service::{hex, stored};
+use super::service::stored;
 use super::{Address, Copy, CopyPart, Incoming, ObjectError, Objects, PartInfo, ReadCondition, Stored};
-use crate::digest::{Algorithm, Checksum, ChecksumKind, Digester, Digests, StoredChecksum};
+use crate::digest::{Algorithm, Checksum, ChecksumKind, Digester, Digests, StoredChecksum, etag};
 use crate::metadata::{
     CommitCopiedPart, CopyObject, FindStreams, FindUpload, FoundObject, NewObject, NewPart, ObjectContent, Refusal,
     Source, Span,
@@ -172,12 +172,12 @@ impl Objects {
                 wanted.is_none_or(|wanted| checksum.as_ref().is_some_and(|known| known.algorithm == wanted))
             };
             if let Some(row) = row.filter(|row| fits(&row.checksum)) {
-                return Ok((hex(&row.md5), row.checksum));
+                return Ok((etag(&row.md5), row.checksum));
             }
         }
         if let Some(algorithm) = wanted {
             let digests = self.hash(source.clone(), first, length, algorithm).await?;
-            return Ok((hex(&digests.md5), digests.checksums.into_iter().next()));
+            return Ok((etag(&digests.md5), digests.checksums.into_iter().next()));
         }
         let mut digester = Digester::new(&[]);
         for span in spans {
@@ -185,7 +185,7 @@ impl Objects {
             digester.update(&span.offset.to_be_bytes());
             digester.update(&span.length.to_be_bytes());
         }
-        Ok((hex(&digester.finish().md5), None))
+        Ok((etag(&digester.finish().md5), None))
     }
 }
 

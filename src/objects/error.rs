@@ -1,7 +1,7 @@
 //! Why an operation on objects did not happen. Nothing has changed then.
 
 use crate::metadata::{MetadataError, Refusal};
-use crate::transfer::TransferError;
+use crate::transfer::{BudgetError, TransferError};
 use crate::types::NameError;
 
 /// One error for the room: the gateway gives each its S3 code.
@@ -149,6 +149,12 @@ impl From<TransferError> for ObjectError {
             TransferError::Metadata(error) => error.into(),
             TransferError::Closing => Self::Unavailable(error.to_string()),
         }
+    }
+}
+
+impl From<BudgetError> for ObjectError {
+    fn from(_: BudgetError) -> Self {
+        Self::Busy
     }
 }
 

@@ -1,7 +1,8 @@
 //! Lists of objects, uploads and parts.
 
 use super::{
-    Address, List, ListPage, ListUploads, ListedObject, ObjectError, Objects, PartInfo, PartPage, UploadInfo, UploadPage,
+    Address, List, ListPage, ListUploads, ListedObject, ObjectError, Objects, PartInfo, PartPage, UploadInfo,
+    UploadPage,
 };
 use crate::metadata::{self, FindUpload, PartRow};
 use crate::types::{BucketName, UploadId};

@@ -1,19 +1,20 @@
 //! Multipart uploads.
 
-use super::lists::part_info;
 use super::pack::Owner;
 use super::receive::Content;
-use super::service::{hex, info, stored};
+use super::service::{info, stored};
 use super::{
     Address, CompleteUpload, CompletedPart, CreateUpload, Incoming, ObjectError, Objects, PartAddress, PartInfo, Stored,
 };
-use crate::digest::{Algorithm, Checksum, ChecksumKind, StoredChecksum, composite, full_object, multipart_etag};
+use crate::digest::{
+    Algorithm, Checksum, ChecksumKind, StoredChecksum, composite, etag, full_object, md5_of_etag, multipart_etag,
+};
 use crate::metadata::{
     AbortUpload, CommitPart, CompleteObject, CreateMultipart, FindUpload, ListParts, NewBody, NewObject, NewPart,
     ObjectContent, PartRecord, PartRow, Refusal, Span, UploadRow,
 };
-use crate::types::limits::{OBJECT_BYTES_MAX, PART_BYTES_MIN, PART_NUMBER_MAX, PUT_BYTES_MAX, SPANS_MAX};
 use crate::types::UploadId;
+use crate::types::limits::{OBJECT_BYTES_MAX, PART_BYTES_MIN, PART_NUMBER_MAX, PUT_BYTES_MAX, SPANS_MAX};
 
 type Result<T> = std::result::Result<T, ObjectError>;
 
@@ -55,7 +56,7 @@ impl Objects {
             number: address.number,
             size_bytes: received.size_bytes,
             modified: self.env.now(),
-            etag: hex(&received.digests.md5),
+            etag: etag(&received.digests.md5),
             checksum: received.digests.checksums.first().cloned(),
             spans: Vec::new(),
         };
@@ -97,11 +98,8 @@ impl Objects {
     /// Makes an object of an upload's parts. No data is moved.
     pub async fn complete_upload(&self, complete: CompleteUpload) -> Result<Stored> {
         for _ in 0..ATTEMPTS {
-            let all = ListParts {
-                upload: find_upload(&complete.address, complete.upload),
-                after: 0,
-                limit: PART_NUMBER_MAX,
-            };
+            let all =
+                ListParts { upload: find_upload(&complete.address, complete.upload), after: 0, limit: PART_NUMBER_MAX };
             let (upload, uploaded) = match self.metadata.read(all).await? {
                 Err(Refusal::NoSuchUpload) => return self.completed_before(&complete).await,
                 found => found?,
@@ -146,6 +144,8 @@ impl Objects {
             return Err(ObjectError::InvalidRequest(sentence));
         }
         let checksum = object_checksum(complete, &upload, parts)?;
+        let md5s: Option<Vec<[u8; 16]>> = parts.iter().map(|part| md5_of_etag(&part.etag)).collect();
+        let md5s = md5s.ok_or_else(|| ObjectError::Internal("a part's ETag is not an MD5".into()))?;
         let records = parts.iter().map(record).collect();
         let body = NewBody { body: self.new_body_id(), spans, parts: Some(records) };
         Ok(NewObject {
@@ -154,8 +154,7 @@ impl Objects {
             condition: complete.condition.clone(),
             headers: upload.headers,
             size_bytes,
-            etag: multipart_etag(parts.iter().map(|part| part.etag.as_str()))
-                .ok_or_else(|| ObjectError::Internal("a part's ETag is not an MD5".into()))?,
+            etag: multipart_etag(&md5s),
             checksum,
             modified: self.env.now(),
             content: ObjectContent::Body(body),
@@ -249,11 +248,7 @@ fn record(part: &PartRow) -> PartRecord {
 
 /// The object's checksum out of its parts', compared with the declared one.
 /// Where the upload declared none, it is a CRC64NVME if all parts have one.
-fn object_checksum(
-    complete: &CompleteUpload,
-    upload: &UploadRow,
-    parts: &[PartRow],
-) -> Result<Option<StoredChecksum>> {
+fn object_checksum(complete: &CompleteUpload, upload: &UploadRow, parts: &[PartRow]) -> Result<Option<StoredChecksum>> {
     let declared = upload.checksum.is_some();
     let (algorithm, kind) = upload.checksum.unwrap_or((Algorithm::Crc64Nvme, ChecksumKind::FullObject));
     if let Some(other) = complete.checksum_kind.filter(|other| *other != kind && declared) {
@@ -269,10 +264,11 @@ fn object_checksum(
     let stored = match kind {
         ChecksumKind::Composite => {
             let values: Vec<Checksum> = values.into_iter().map(|(checksum, _)| checksum).collect();
-            Some(StoredChecksum { checksum: composite(algorithm, &values), kind, parts: Some(count) })
+            composite(algorithm, &values).map(|checksum| StoredChecksum { checksum, kind, parts: Some(count) })
         }
-        ChecksumKind::FullObject => full_object(algorithm, &values)
-            .map(|checksum| StoredChecksum { checksum, kind, parts: None }),
+        ChecksumKind::FullObject => {
+            full_object(algorithm, &values).map(|checksum| StoredChecksum { checksum, kind, parts: None })
+        }
     };
     match (&complete.checksum, &stored) {
         (Some(wanted), Some(stored)) if *wanted != stored.checksum => Err(ObjectError::BadChecksum(algorithm.name())),

@@ -256,7 +256,7 @@ impl<'o> StreamWriter<'o> {
         };
         let segment = running.await.map_err(|_| TransferError::Closing)??;
         let stream_offset = self.extents.last().map_or(0, |last| last.stream_offset + u64::from(last.length));
-        let length = super::layout_of(&segment)?.length;
+        let length = super::layout_of(&segment)?.length();
         self.extents.push(Extent { stream_offset, segment: segment.segment, segment_offset: 0, length });
         self.segments.segments.push(segment);
         Ok(())

@@ -8,7 +8,7 @@ use super::receive::{Content, Received};
 use super::{
     Address, ByteStream, Delete, Epochs, Found, Get, Incoming, KeyRing, ObjectError, ObjectInfo, PartInfo, Put, Stored,
 };
-use crate::digest::{ChecksumKind, StoredChecksum};
+use crate::digest::{ChecksumKind, StoredChecksum, etag};
 use crate::env::Env;
 use crate::metadata::{
     CommitObject, Current, DeleteObjects, FindObject, FoundObject, Metadata, NewBody, NewObject, ObjectContent,
@@ -53,7 +53,7 @@ impl Objects {
 
     /// Largest object that is kept in its row: about `k` × 4 KiB.
     pub(super) fn inline_bytes(&self) -> usize {
-        4096 * usize::from(self.transfer.scheme().required)
+        4096 * usize::from(self.transfer.scheme().required())
     }
 
     /// Largest sealed stream that shares a segment with others.
@@ -72,7 +72,7 @@ impl Objects {
             condition: put.condition,
             headers: put.headers,
             size_bytes: received.size_bytes,
-            etag: hex(&received.digests.md5),
+            etag: etag(&received.digests.md5),
             checksum: checksum.map(|checksum| StoredChecksum { checksum, kind: ChecksumKind::FullObject, parts: None }),
             modified: self.env.now(),
             content: ObjectContent::Empty,
@@ -187,9 +187,8 @@ impl Objects {
 
     /// Removes objects in one transaction; one answer for each, in order.
     pub async fn delete_many(&self, bucket: &BucketName, deletes: Vec<Delete>) -> Result<Vec<Result<()>>> {
-        let objects = deletes.into_iter().map(|Delete { key, if_match }| {
-            (key, WriteCondition { if_match, if_none_match: None })
-        });
+        let objects =
+            deletes.into_iter().map(|Delete { key, if_match }| (key, WriteCondition { if_match, if_none_match: None }));
         let operation = DeleteObjects { bucket: bucket.clone(), objects: objects.collect() };
         let outcomes = self.metadata.write(operation).await??;
         Ok(outcomes.into_iter().map(|outcome| outcome.map_err(Into::into)).collect())
@@ -254,8 +253,4 @@ fn part_range(found: &FoundObject, number: u32) -> Result<PartRange> {
     let at = parts.iter().position(|part| part.number == number).ok_or(ObjectError::InvalidPartNumber)?;
     let first = parts[..at].iter().map(|part| part.size_bytes).sum();
     Ok((Some((first, parts[at].size_bytes)), parts[at].checksum.clone()))
-}
-
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -66,9 +66,9 @@ impl Fleet {
     /// Whether the node of that number is there and in good standing.
     pub fn is_readable(&self, number: u32) -> bool {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-        known.get(&number).is_some_and(|known| {
-            known.row.state != NodeState::Gone && self.nodes.is_connected(known.row.node)
-        })
+        known
+            .get(&number)
+            .is_some_and(|known| known.row.state != NodeState::Gone && self.nodes.is_connected(known.row.node))
     }
 
     /// How many different failure domains would take a piece.

@@ -103,7 +103,7 @@ impl Transfer {
     /// Ciphertext bytes of a full segment, and the least step in which one
     /// grows without leaving shares short.
     pub fn segment_bytes(&self) -> (usize, usize) {
-        let full = crate::segment::Layout::capacity(self.coding);
+        let full = crate::segment::capacity(self.coding);
         (full, full / crate::types::limits::STRIPES_MAX)
     }
 
@@ -111,9 +111,9 @@ impl Transfer {
     /// is not read for nothing.
     pub fn check_writable(&self) -> Result<(), TransferError> {
         let available = self.fleet.writable_domains();
-        match available >= usize::from(self.scheme.optimal) {
+        match available >= usize::from(self.scheme.optimal()) {
             true => Ok(()),
-            false => Err(TransferError::TooFewNodes { needed: usize::from(self.scheme.optimal), available }),
+            false => Err(TransferError::TooFewNodes { needed: usize::from(self.scheme.optimal()), available }),
         }
     }
 

@@ -12,12 +12,11 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use rand::seq::SliceRandom;
 
 use super::{Transfer, TransferError};
-use crate::erasure::Recovery;
+use crate::erasure::{CodingError, Recovery};
 use crate::metadata::{PiecePlace, SegmentRow};
 use crate::segment::{Layout, MacKey};
 use crate::transport::NodeError;
 use crate::types::PieceNumber;
-use crate::types::limits::MAC_BYTES;
 
 /// After this long without an answer one more piece is asked.
 const HEDGE: Duration = Duration::from_secs(1);
@@ -42,13 +41,13 @@ impl SegmentReader {
 
     /// The ciphertext in that range of the segment, from good shares only.
     pub async fn read(&self, range: Range<u32>) -> Result<Vec<u8>, TransferError> {
-        if range.start >= range.end || range.end > self.layout.length {
+        if range.start >= range.end || range.end > self.layout.length() {
             let reason = format!("bytes {}..{} are not in it", range.start, range.end);
-            return Err(TransferError::Corrupt { segment: self.row.segment, reason });
+            return Err(self.corrupt(reason));
         }
         let mut gather = Gather::new(self, range);
         match gather.run().await {
-            Progress::Direct => Ok(gather.assemble()),
+            Progress::Direct => gather.assemble(),
             Progress::Decode => gather.decode().await,
             Progress::Stuck => Err(TransferError::Unreadable {
                 segment: self.row.segment,
@@ -59,11 +58,11 @@ impl SegmentReader {
     }
 
     fn required(&self) -> usize {
-        usize::from(self.layout.coding.required)
+        usize::from(self.layout.coding().required())
     }
 
-    fn share_bytes(&self) -> usize {
-        self.layout.share_bytes as usize
+    fn corrupt(&self, reason: String) -> TransferError {
+        TransferError::Corrupt { segment: self.row.segment, reason }
     }
 
     /// Asks a node for some stripes' shares of its piece, and checks each.
@@ -76,9 +75,9 @@ impl SegmentReader {
         let fleet = &self.transfer.fleet;
         let node = fleet.node_id(place.node).ok_or(NodeError::Offline)?;
         let id = self.transfer.piece_id(self.row.segment, &place).ok_or(NodeError::Offline)?;
-        let record = self.share_bytes() + MAC_BYTES;
-        let bytes = u64::from(stripes.start) * record as u64..u64::from(stripes.end) * record as u64;
-        let mut piece = fleet.nodes().get_piece(node, id, bytes).await?;
+        let range = self.layout.range_in_piece(stripes.clone());
+        let mut piece = fleet.nodes().get_piece(node, id, range.start as u64..range.end as u64).await?;
+        let record = piece.len() / stripes.len();
         let mut shares = Vec::with_capacity(stripes.len());
         for stripe in stripes {
             let share = piece.split_to(record);
@@ -86,7 +85,7 @@ impl SegmentReader {
                 tracing::warn!(%node, segment = %self.row.segment, piece = place.piece.0, stripe, "a node gave a wrong share");
                 return Err(NodeError::Broken("a share's MAC is wrong".into()));
             }
-            shares.push(share.slice(..self.share_bytes()));
+            shares.push(share.slice(..self.layout.share_bytes()));
         }
         Ok(shares)
     }
@@ -130,14 +129,9 @@ struct Gather<'r> {
 
 impl<'r> Gather<'r> {
     fn new(reader: &'r SegmentReader, range: Range<u32>) -> Self {
-        let (share, k) = (reader.share_bytes(), reader.required());
-        let (first, last) = (range.start as usize / share, (range.end as usize - 1) / share);
-        let stripes = (first / k) as u16..(last / k) as u16 + 1;
-        let mut wanted: BTreeMap<u16, Range<u16>> = BTreeMap::new();
-        for index in first..=last {
-            let (stripe, piece) = ((index / k) as u16, (index % k) as u16);
-            wanted.entry(piece).and_modify(|held| held.end = stripe + 1).or_insert(stripe..stripe + 1);
-        }
+        let pieces = reader.layout.pieces_for(range.clone()).into_iter();
+        let wanted = pieces.map(|wanted| (wanted.piece.0, wanted.stripes)).collect();
+        let stripes = reader.layout.stripes_for(range.clone());
         let (good, spare) = (BTreeMap::new(), VecDeque::new());
         Self { reader, range, stripes, wanted, good, spare, target: 0, asked: 0 }
     }
@@ -224,39 +218,36 @@ impl<'r> Gather<'r> {
         let want: Vec<PieceNumber> =
             self.wanted.keys().filter(|piece| !self.has(**piece)).map(|piece| PieceNumber(*piece)).collect();
         let shares: Vec<Vec<Bytes>> = have.iter().map(|piece| self.good[&piece.0].shares.clone()).collect();
-        let (coding, segment, wanted) = (self.reader.layout.coding, self.reader.row.segment, want.clone());
-        let (stripes, share_bytes) = (self.stripes.len(), self.reader.share_bytes());
+        let (coding, wanted) = (self.reader.layout.coding(), want.clone());
+        let (stripes, share_bytes) = (self.stripes.len(), self.reader.layout.share_bytes());
         let computed = tokio::task::spawn_blocking(move || {
             let plan = Recovery::plan(coding, &have, &wanted)?;
             let mut recovered = vec![Vec::with_capacity(stripes); wanted.len()];
             for stripe in 0..stripes {
                 let given: Vec<&[u8]> = shares.iter().map(|piece| piece[stripe].as_ref()).collect();
                 let mut out = vec![vec![0; share_bytes]; wanted.len()];
-                plan.recover(&given, &mut out);
+                plan.recover(&given, &mut out.iter_mut().map(Vec::as_mut_slice).collect::<Vec<_>>());
                 recovered.iter_mut().zip(out).for_each(|(piece, share)| piece.push(Bytes::from(share)));
             }
-            Ok::<_, crate::erasure::ErasureError>(recovered)
+            Ok::<_, CodingError>(recovered)
         });
         let recovered = computed.await.map_err(|_| TransferError::Closing)?;
-        let recovered =
-            recovered.map_err(|error| TransferError::Corrupt { segment, reason: error.to_string() })?;
+        let recovered = recovered.map_err(|error| self.reader.corrupt(error.to_string()))?;
         for (piece, shares) in want.into_iter().zip(recovered) {
             self.good.insert(piece.0, Shares { stripes: self.stripes.clone(), shares });
         }
-        Ok(self.assemble())
+        self.assemble()
     }
 
     /// The range's bytes out of its data shares.
-    fn assemble(&self) -> Vec<u8> {
-        let (share_bytes, k) = (self.reader.share_bytes(), self.reader.required());
-        let (start, end) = (self.range.start as usize, self.range.end as usize);
-        let mut bytes = Vec::with_capacity(end - start);
-        for index in start / share_bytes..=(end - 1) / share_bytes {
-            let held = &self.good[&((index % k) as u16)];
-            let share = &held.shares[index / k - usize::from(held.stripes.start)];
-            let begin = index * share_bytes;
-            bytes.extend_from_slice(&share[start.saturating_sub(begin)..(end - begin).min(share_bytes)]);
-        }
-        bytes
+    fn assemble(&self) -> Result<Vec<u8>, TransferError> {
+        let mut bytes = Vec::with_capacity(self.range.len());
+        let share = |stripe: u16, piece: PieceNumber| {
+            let held = self.good.get(&piece.0)?;
+            held.shares.get(usize::from(stripe.checked_sub(held.stripes.start)?)).map(AsRef::as_ref)
+        };
+        let copied = self.reader.layout.copy_range(self.range.clone(), share, &mut bytes);
+        copied.map_err(|error| self.reader.corrupt(error.to_string()))?;
+        Ok(bytes)
     }
 }

@@ -22,13 +22,13 @@ impl Transfer {
     /// on at least `o` nodes afterwards. What was sent but is not part of the
     /// answer is condemned.
     pub async fn store(&self, ciphertext: Vec<u8>, epoch: Epoch) -> Result<NewSegment, TransferError> {
-        let length = u32::try_from(ciphertext.len()).expect("a segment is far below 4 GiB");
-        let layout = Layout::for_length(self.coding, length);
-        let piece_bytes = layout.piece_bytes();
-        let reserved = self.budget.pieces.reserve(piece_bytes * usize::from(self.scheme.total)).await?;
         let id = SegmentId::from_bytes(self.env.random());
+        let layout = Layout::for_length(self.coding, ciphertext.len() as u64)
+            .map_err(|error| TransferError::Corrupt { segment: id, reason: error.to_string() })?;
+        let piece_bytes = layout.piece_bytes();
+        let reserved = self.budget.pieces.reserve(piece_bytes * usize::from(self.scheme.total())).await?;
         let mac_key: [u8; 32] = self.env.random();
-        let encoded = tokio::task::spawn_blocking(move || encode(layout, &MacKey::from_bytes(mac_key), &ciphertext));
+        let encoded = tokio::task::spawn_blocking(move || encode(&layout, &MacKey::from_bytes(mac_key), &ciphertext));
         let EncodedSegment { pieces, root } = encoded.await.map_err(|_| TransferError::Closing)?;
         let upload = Upload { transfer: self, segment: id, epoch, pieces };
         let pieces = upload.run(piece_bytes as u64).await?;
@@ -70,7 +70,7 @@ type Outcome = (PiecePlace, Result<(), NodeError>);
 impl Upload<'_> {
     /// Answers where the pieces are, ascending.
     async fn run(&self, piece_bytes: u64) -> Result<Vec<PiecePlace>, TransferError> {
-        let optimal = usize::from(self.transfer.scheme.optimal);
+        let optimal = usize::from(self.transfer.scheme.optimal());
         let seed = u64::from_le_bytes(self.transfer.env.random());
         let mut spare = self.transfer.fleet.choose(usize::MAX, piece_bytes, seed).into_iter();
         let mut doubtful: Vec<PiecePlace> = Vec::new();
