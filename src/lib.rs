@@ -27,3 +27,5 @@ pub mod node;
 pub mod objects;
 #[cfg(feature = "server")]
 pub mod transfer;
+#[cfg(feature = "server")]
+pub mod workers;

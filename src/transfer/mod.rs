@@ -3,6 +3,7 @@
 //! Knows ciphertext, pieces and nodes. Never sees plaintext, a content key, a
 //! bucket or a key.
 
+mod admission;
 mod budget;
 mod fleet;
 mod read;
@@ -10,6 +11,7 @@ mod store;
 
 use std::sync::Arc;
 
+pub use admission::Registered;
 pub use budget::{Budget, BudgetError, Reserved};
 pub use fleet::Fleet;
 pub use read::SegmentReader;
@@ -117,7 +119,9 @@ impl Transfer {
         }
     }
 
-    fn piece_id(&self, segment: SegmentId, place: &PiecePlace) -> Option<PieceId> {
+    /// What the node of that place knows the piece by. None for a node that
+    /// the database does not know.
+    pub fn piece_id(&self, segment: SegmentId, place: &PiecePlace) -> Option<PieceId> {
         let node = self.fleet.node_id(place.node)?;
         Some(self.piece_ids.piece_id(segment, place.piece, node, place.incarnation))
     }
