@@ -42,10 +42,17 @@ pub(super) fn declared(request: &Request) -> Result<Declared, Failure> {
         )),
         (Some(named), Some(carried)) if named != carried => Err(bad_value("x-amz-sdk-checksum-algorithm")),
         _ => {
-            let trailing = request.extensions.get::<TrailingChecksum>().filter(|_| trailer.is_some()).cloned();
+            let trailing = trailer.map(|_| trailing(request)).transpose()?;
             Ok(Declared { algorithm: carried, checksum, trailing })
         }
     }
+}
+
+/// Where the layer in front puts the trailer; without such a place the trailer
+/// could never be compared.
+fn trailing(request: &Request) -> Result<TrailingChecksum, Failure> {
+    let sentence = "x-amz-trailer names a checksum, but the body is not framed so that a trailer can follow it.";
+    request.extensions.get::<TrailingChecksum>().cloned().ok_or_else(|| Failure::invalid_request(sentence))
 }
 
 fn named(request: &Request) -> Result<Option<Algorithm>, Failure> {

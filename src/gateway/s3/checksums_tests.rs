@@ -34,6 +34,7 @@ fn contradictions_are_refused() {
         &[("x-amz-sdk-checksum-algorithm", "SHA1"), ("x-amz-checksum-crc32", "AAAAAA==")],
         &[("x-amz-trailer", "x-amz-checksum-crc32c"), ("x-amz-checksum-crc32", "AAAAAA==")],
         &[("x-amz-trailer", "x-amz-checksum-md5")],
+        &[("x-amz-trailer", "x-amz-checksum-crc32c")],
     ] {
         assert_eq!(code(headers), "InvalidRequest", "{headers:?}");
     }

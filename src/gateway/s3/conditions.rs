@@ -52,21 +52,24 @@ pub(super) fn of_delete(request: &Request) -> Result<Option<ETagMatch>, Failure>
     Ok(request.header("if-match").as_deref().and_then(etags))
 }
 
-/// A list of ETags: quoted or bare, weak or strong, or `*`. None if empty.
+/// A list of ETags: quoted or bare, weak or strong, or `*`. An empty header is
+/// no condition; a list of nothing is one that no object meets.
 pub(super) fn etags(text: &str) -> Option<ETagMatch> {
     let text = text.trim();
     if text.trim_matches('"') == "*" {
         return Some(ETagMatch::Any);
     }
-    let mut rest = text;
+    let mut rest = text.trim_start_matches(SEPARATORS);
     let mut tags = Vec::new();
     while !rest.is_empty() {
         let (tag, after) = next_etag(rest);
-        tags.extend(Some(tag).filter(|tag| !tag.is_empty()).map(str::to_owned));
-        rest = after.trim_start_matches([',', ' ', '\t']);
+        tags.push(tag.to_owned());
+        rest = after.trim_start_matches(SEPARATORS);
     }
-    Some(tags).filter(|tags| !tags.is_empty()).map(ETagMatch::OneOf)
+    (!text.is_empty()).then_some(ETagMatch::OneOf(tags))
 }
+
+const SEPARATORS: [char; 3] = [',', ' ', '\t'];
 
 /// The first tag of a list without its dress, and what follows it.
 fn next_etag(text: &str) -> (&str, &str) {
@@ -97,7 +100,7 @@ mod tests {
             (etags("*"), etags(" * "), etags("\"*\"")),
             (Some(ETagMatch::Any), Some(ETagMatch::Any), Some(ETagMatch::Any))
         );
-        assert_eq!((etags(""), etags(" , "), etags("\"\"")), (None, None, None));
+        assert_eq!((etags(""), etags(" , "), etags("\"\"")), (None, tags(&[]), tags(&[""])));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The headers that are kept with an object: taken raw, given raw.
 
-use http::HeaderMap;
+use http::{HeaderMap, StatusCode};
 use s3s::S3ErrorCode;
 
 use super::failure::Failure;
@@ -35,6 +35,7 @@ const OVERRIDES: [(&str, &str); 6] = [
 /// What to keep of a request's headers.
 pub(super) fn of_request(headers: &HeaderMap) -> Result<ObjectHeaders, Failure> {
     check_storage_class(headers)?;
+    check_redirect(headers)?;
     let mut kept = Vec::new();
     for name in KEPT {
         kept.extend(joined(headers, name).filter(|value| !value.is_empty()).map(|value| (name.to_owned(), value)));
@@ -69,6 +70,17 @@ fn check_storage_class(headers: &HeaderMap) -> Result<(), Failure> {
         }
         _ => Err(Failure::new(S3ErrorCode::InvalidStorageClass, "The storage class you specified is not valid")),
     }
+}
+
+fn check_redirect(headers: &HeaderMap) -> Result<(), Failure> {
+    const BEGINNINGS: [&[u8]; 3] = [b"/", b"http://", b"https://"];
+    let location = joined(headers, REDIRECT).unwrap_or_default();
+    if location.is_empty() || BEGINNINGS.iter().any(|beginning| location.starts_with(beginning)) {
+        return Ok(());
+    }
+    let code = S3ErrorCode::from_bytes(b"InvalidRedirectLocation").unwrap_or(S3ErrorCode::InvalidArgument);
+    let sentence = "The website redirect location must have a prefix of 'http://' or 'https://' or '/'.";
+    Err(Failure::new(code, sentence).status(StatusCode::BAD_REQUEST))
 }
 
 /// `aws-chunked` frames the upload; it is no encoding of the object.
@@ -107,7 +119,7 @@ pub(super) fn replace(reply: &mut Reply, query: &Query) -> Result<(), Failure> {
 mod tests {
     use super::*;
     use crate::gateway::s3::request::Request;
-    use http::{HeaderValue, StatusCode};
+    use http::HeaderValue;
 
     fn kept(headers: &[(&'static str, &'static str)]) -> Vec<(String, String)> {
         let headers = of_request(&Request::for_tests("PUT", "/b/k", headers).headers).unwrap();
@@ -170,6 +182,16 @@ mod tests {
         assert_eq!(of("STANDARD_IA"), Ok(()));
         assert_eq!(of("GLACIER"), Err("NotImplemented".into()));
         assert_eq!(of("standard"), Err("InvalidStorageClass".into()));
+    }
+
+    #[test]
+    fn redirects_lead_somewhere() {
+        let of = |location| {
+            let request = Request::for_tests("PUT", "/b/k", &[(REDIRECT, location)]);
+            of_request(&request.headers).map(drop).map_err(|failure| failure.code().to_owned())
+        };
+        assert_eq!((of("/other"), of("https://a.b/c")), (Ok(()), Ok(())));
+        assert_eq!(of("other"), Err("InvalidRedirectLocation".into()));
     }
 
     #[test]

@@ -109,12 +109,10 @@ impl S3Route for Gateway {
 
     async fn call(&self, request: S3Request<Body>) -> S3Result<S3Response<Body>> {
         let is_head = request.method == http::Method::HEAD;
-        let path = request.uri.path().to_owned();
         let reply = match Request::new(request, self.host.as_deref()) {
             Ok(request) => self.answer(request).await,
             Err(failure) => failure.into_reply(),
         };
-        tracing::trace!(path, status = reply.status.as_u16(), "answered");
         Ok(reply.into_response(is_head))
     }
 }

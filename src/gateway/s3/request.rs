@@ -183,8 +183,16 @@ fn path(virtual_bucket: Option<&str>, path: &str) -> Result<(Option<String>, Opt
         Ok(S3Path::Root) => Ok((None, None)),
         Ok(S3Path::Bucket { bucket }) => Ok((Some(bucket.into()), None)),
         Ok(S3Path::Object { bucket, key }) => Ok((Some(bucket.into()), Some(key.into()))),
-        Err(s3s::path::ParseS3PathError::KeyTooLong) => Err(Failure::key_too_long(decoded.len())),
+        Err(s3s::path::ParseS3PathError::KeyTooLong) => Err(Failure::key_too_long(key_bytes(virtual_bucket, &decoded))),
         Err(_) => Err(bad_uri()),
+    }
+}
+
+fn key_bytes(virtual_bucket: Option<&str>, path: &str) -> usize {
+    let path = path.strip_prefix('/').unwrap_or(path);
+    match virtual_bucket {
+        Some(_) => path.len(),
+        None => path.split_once('/').map_or(0, |(_, key)| key.len()),
     }
 }
 
