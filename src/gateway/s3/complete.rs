@@ -31,7 +31,7 @@ pub(super) async fn complete(gateway: &Gateway, mut request: Request) -> Result<
     let document = document("CompleteMultipartUploadResult", |xml| {
         xml.leaf("Location", format_args!("{}/{}", request.base_url, names::path_of(address.key.as_str())));
         xml.leaf("Bucket", &address.bucket);
-        xml.leaf("Key", &address.key);
+        xml.echo("Key", address.key.as_str());
         xml.leaf("ETag", format_args!("\"{}\"", stored.etag));
         if let Some(checksum) = &stored.checksum {
             checksums::write(xml, checksum);

@@ -112,7 +112,7 @@ impl Failure {
             xml.leaf("Code", self.code.as_str());
             xml.leaf("Message", &self.message);
             for (name, value) in &self.details {
-                xml.leaf(name, value);
+                xml.echo(name, value);
             }
         });
         let mut reply = Reply::xml(self.status, document);
@@ -305,7 +305,7 @@ mod tests {
     fn details_and_headers_come_through() {
         let reply = Failure::from(ObjectError::InvalidRange { size_bytes: 7 }).into_reply();
         assert_eq!(reply.headers[CONTENT_RANGE], "bytes */7");
-        let (_, body) = render(Failure::from(ObjectError::NoSuchKey).about(Some("b".into()), Some("k\u{1}<".into())));
-        assert!(body.ends_with("<Key>k&#x1;&lt;</Key></Error>"), "{body}");
+        let (_, body) = render(Failure::from(ObjectError::NoSuchKey).about(Some("b".into()), Some("k\r<".into())));
+        assert!(body.ends_with("<Key>k&#13;&lt;</Key></Error>"), "{body}");
     }
 }

@@ -19,7 +19,7 @@ pub(super) async fn create(gateway: &Gateway, request: Request) -> Result<Reply,
     let upload = gateway.objects.create_upload(create).await?;
     let document = document("InitiateMultipartUploadResult", |xml| {
         xml.leaf("Bucket", &address.bucket);
-        xml.leaf("Key", &address.key);
+        xml.echo("Key", address.key.as_str());
         xml.leaf("UploadId", upload);
     });
     let mut reply = Reply::xml(StatusCode::OK, document);

@@ -20,7 +20,7 @@ pub(super) async fn parts(gateway: &Gateway, request: Request) -> Result<Reply, 
     let page = gateway.objects.list_parts(&address, upload, after, limit).await?;
     let document = document("ListPartsResult", |xml| {
         xml.leaf("Bucket", &address.bucket);
-        xml.leaf("Key", &address.key);
+        xml.echo("Key", address.key.as_str());
         xml.leaf("UploadId", upload);
         gateway.write_owners(xml, page.storage_class.as_deref());
         xml.leaf("PartNumberMarker", after);

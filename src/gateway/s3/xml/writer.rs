@@ -48,6 +48,15 @@ impl Writer {
         }
     }
 
+    /// An element that only repeats what the client said. It is left out where
+    /// XML 1.0 has no way to say it, or strict parsers (those of Python and Go)
+    /// would refuse the rest of the document, too.
+    pub(crate) fn echo(&mut self, name: &str, value: &str) {
+        if value.chars().all(is_xml_1_0) {
+            self.leaf(name, value);
+        }
+    }
+
     /// Text directly in the current element.
     pub(crate) fn text(&mut self, value: &str) {
         Escape(&mut self.text).write_str(value).expect("writing to a String does not fail");
@@ -75,6 +84,10 @@ impl Write for Escape<'_> {
         self.0.push_str(&value[written..]);
         Ok(())
     }
+}
+
+fn is_xml_1_0(letter: char) -> bool {
+    !matches!(letter, '\0'..='\x08' | '\x0b' | '\x0c' | '\x0e'..='\x1f' | '\u{fffe}' | '\u{ffff}')
 }
 
 fn needs_escape(letter: char) -> bool {
@@ -107,5 +120,14 @@ mod tests {
         let body = "<K>a&lt;b&gt;&amp;&quot;'&#13;&#xa;&#x1;\u{7f}é</K><E><N>7</N></E><Empty></Empty></R>";
         let head = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<R xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">";
         assert_eq!(text, format!("{head}{body}"));
+    }
+
+    #[test]
+    fn echoes_are_left_out_where_they_would_break_the_document() {
+        let text = plain_document("R", |xml| {
+            xml.echo("Key", "a\u{1}");
+            xml.echo("Key", "tab\tand\r");
+        });
+        assert!(text.ends_with("<R><Key>tab&#x9;and&#13;</Key></R>"), "{text}");
     }
 }
