@@ -209,7 +209,10 @@ fn simple(error: &ObjectError) -> Failure {
             format!("The {algorithm} you specified did not match the calculated checksum.").into(),
         ),
         ObjectError::IncompleteBody { .. } => (S3ErrorCode::IncompleteBody, sentence(error).into()),
-        _ => (S3ErrorCode::InternalError, "We encountered an internal error. Please try again.".into()),
+        _ => {
+            tracing::error!(%error, "an error that has no code in S3");
+            (S3ErrorCode::InternalError, "We encountered an internal error. Please try again.".into())
+        }
     };
     Failure::new(code, message)
 }
