@@ -29,3 +29,9 @@ pub mod objects;
 pub mod transfer;
 #[cfg(feature = "server")]
 pub mod workers;
+
+// Third floor: doors.
+#[cfg(feature = "server")]
+pub mod cli;
+#[cfg(feature = "server")]
+pub mod gateway;
