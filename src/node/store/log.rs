@@ -20,6 +20,9 @@ pub(super) struct LogFile {
     pub file: File,
 }
 
+/// Stands for the identity of a log whose first record is damaged.
+pub(super) const NO_IDENTITY: PieceId = PieceId::from_bytes([0; PieceId::BYTES]);
+
 /// The file in a store's folder that is locked while the store is open.
 pub(super) const LOCK: &str = "lock";
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::checkpoint::{self, Checkpoint};
 use super::disk::Disk;
 use super::index::{Index, LogState};
-use super::log::{self, LogFile};
+use super::log::{self, LogFile, NO_IDENTITY};
 use super::record::{HEADER_BYTES, Kind, Place, RecordError, decode};
 use super::replay::{LogEnd, Replay, Trust};
 use super::{OpenReport, StoreError};
@@ -109,9 +109,6 @@ fn open_logs(dir: &Path, disk: &dyn Disk) -> Result<BTreeMap<u32, LogState>, Sto
 fn identity(file: &File, number: u32) -> Result<PieceId, StoreError> {
     Ok(head(file, number)?.map_or(NO_IDENTITY, |header| header.id))
 }
-
-/// Stands for the identity of a log whose first record is damaged.
-const NO_IDENTITY: PieceId = PieceId::from_bytes([0; PieceId::BYTES]);
 
 fn head(file: &File, number: u32) -> Result<Option<super::record::Header>, StoreError> {
     use std::os::unix::fs::FileExt;

@@ -17,7 +17,7 @@ use super::admit::{Answer, Batch};
 use super::checkpoint;
 use super::disk::{Disk, no_room, still_names, write_all_at};
 use super::index::LogState;
-use super::log::{self, LogFile};
+use super::log::{self, LogFile, NO_IDENTITY};
 use super::queue::{Draft, Request};
 use super::record::{HEADER_BYTES, Header, Kind, Place};
 use super::{Shared, StoreError, StoreOptions};
@@ -276,24 +276,21 @@ impl Writer {
     fn abandon(&mut self, drafts: &[Draft]) {
         let Some(active) = self.active.take() else { return };
         self.vouched = 0;
+        let file = &active.file;
         if active.length == 0 {
-            if still_names(&active.file.path, &active.file.file, 0).unwrap_or(false) {
-                let _ = self.disk.remove(&active.file.path);
+            let ours = still_names(&file.path, &file.file, 0).unwrap_or(false);
+            if !ours || self.disk.remove(&file.path).is_ok() {
+                return;
             }
-            return;
         }
-        let _ = self.disk.truncate(&active.file.file, active.length);
-        let length = active.file.length().unwrap_or(active.length);
-        let number = active.file.number;
+        let _ = self.disk.truncate(&file.file, active.length);
+        let length = file.length().unwrap_or(active.length);
         let mut index = self.shared.index_mut();
-        if let Some(log) = index.logs.get_mut(&number) {
-            log.length = length;
-        }
+        let unknown = || LogState::new(Arc::clone(file), NO_IDENTITY, 0);
+        index.logs.entry(file.number).or_insert_with(unknown).length = length;
         if length > active.length {
             let pieces = drafts.iter().filter(|draft| draft.header.kind == Kind::Piece);
-            pieces.for_each(|draft| {
-                index.graves.insert((draft.header.id, number));
-            });
+            index.graves.extend(pieces.map(|draft| (draft.header.id, file.number)));
         }
     }
 
@@ -309,7 +306,13 @@ impl Writer {
             return Ok(false);
         }
         let folder = log::folder(&self.dir);
-        let removed = self.disk.remove(&path).and_then(|()| self.disk.sync_folder(&folder));
+        let removed = match self.disk.remove(&path) {
+            // Removed before, when the folder could not be synced.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            other => other,
+        };
+        // Until its absence is durable, the log counts: it could come back.
+        let removed = removed.and_then(|()| self.disk.sync_folder(&folder));
         removed.map_err(|error| StoreError::io("removing", &path, &error))?;
         self.shared.index_mut().forget_log(number, ids);
         Ok(true)

@@ -2,6 +2,9 @@
 //! and faults.
 
 mod basics;
+mod crashes;
+mod damage;
+mod faults;
 
 use std::path::Path;
 
@@ -30,6 +33,11 @@ pub(super) fn body(number: u64, length: usize) -> Bytes {
     }
     bytes.truncate(length);
     bytes.into()
+}
+
+/// A folder in memory where there is one: these tests sync a lot.
+pub(super) fn quick_folder() -> tempfile::TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
 }
 
 pub(super) fn open(dir: &Path, options: &StoreOptions) -> (PieceStore, OpenReport) {
