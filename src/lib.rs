@@ -9,6 +9,10 @@ pub mod erasure;
 pub mod seal;
 pub mod types;
 
+// First floor: seams to the world.
+#[cfg(feature = "server")]
+pub mod env;
+
 // Second floor: services.
 #[cfg(feature = "server")]
 pub mod objects;
