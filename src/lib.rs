@@ -16,3 +16,7 @@ pub mod env;
 // Second floor: services.
 #[cfg(feature = "server")]
 pub mod objects;
+
+// Third floor: doors.
+#[cfg(feature = "server")]
+pub mod cli;
