@@ -10,3 +10,7 @@ pub mod types;
 // Second floor: services.
 #[cfg(feature = "server")]
 pub mod objects;
+
+// Third floor: doors.
+#[cfg(feature = "server")]
+pub mod gateway;
