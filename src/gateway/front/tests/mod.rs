@@ -1,0 +1,1 @@
+//! The front as a whole, over real sockets.
