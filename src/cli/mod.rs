@@ -5,12 +5,14 @@
 //! while running, 2 when it could not start.
 
 mod announce;
+mod cluster;
 mod cluster_key;
 mod config;
 mod credentials;
 mod data_dir;
 mod durable;
 mod failure;
+mod local_nodes;
 mod logging;
 mod panic;
 mod process;

@@ -5,17 +5,16 @@ use std::fs::File;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::pin::Pin;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
 
+use super::cluster::{Cluster, Start};
 use super::failure::reason;
 use super::progress::Progress;
-use super::settings::{Config, Credentials, Environment, Flags};
+use super::settings::{Config, Environment, Flags};
 use super::{DataDir, Failure, announce, cluster_key, credentials, logging, process, signals};
 use crate::env::{Env, Shutdown};
-use crate::seal::ClusterSecret;
 
 /// Serve S3 from this machine: gateway, worker, metadata and local nodes in
 /// one process.
@@ -77,9 +76,9 @@ async fn run(config: &Config, layout: DataDir, shutdown: Shutdown) -> Result<(),
     let root = credentials::root(config.root.as_ref(), &layout, &env)?;
     let progress = Progress::begin("preparing");
     let start = Start { config, layout: &layout, env, secret, root: &root, listener, progress: &progress };
-    let running = tokio::select! {
+    let cluster = tokio::select! {
         biased;
-        started = start_cluster(start, shutdown.clone()) => started?,
+        started = Cluster::start(start, shutdown.clone()) => started?,
         () = shutdown.requested() => {
             tracing::info!("stopped before it was ready");
             return Ok(());
@@ -87,36 +86,10 @@ async fn run(config: &Config, layout: DataDir, shutdown: Shutdown) -> Result<(),
     };
     drop(progress);
     announce::announce(config, &layout, &root, address)?;
-    until_the_end(running, &shutdown).await
+    until_the_end(cluster.run(shutdown.clone()), &shutdown).await
 }
 
-/// What the parts of a cluster are started from.
-#[expect(dead_code, reason = "start_cluster reads all of it once the rooms are wired together")]
-struct Start<'a> {
-    config: &'a Config,
-    layout: &'a DataDir,
-    env: Env,
-    secret: ClusterSecret,
-    root: &'a Credentials,
-    /// Bound already; a client that connects waits until it is served.
-    listener: TcpListener,
-    /// Tells people what a long start is waiting for.
-    progress: &'a Progress,
-}
-
-/// A cluster that serves. Ends well once `shutdown` was requested and what was
-/// in flight is finished; with a failure when a part of it cannot go on.
-type Running = Pin<Box<dyn Future<Output = Result<(), Failure>> + Send>>;
-
-/// Starts every part and returns when S3 can be served. May be dropped at any
-/// await: a stop may come first.
-async fn start_cluster(start: Start<'_>, _shutdown: Shutdown) -> Result<Running, Failure> {
-    let Start { config, layout, env: _, secret: _, root: _, listener: _, progress } = start;
-    progress.step(format!("starting {} nodes in {}", config.nodes.get(), layout.path().display()));
-    Err(Failure::start("this build of Cairn has no cluster to start: its rooms are not wired together yet"))
-}
-
-async fn until_the_end(running: Running, shutdown: &Shutdown) -> Result<(), Failure> {
+async fn until_the_end(running: impl Future<Output = Result<(), Failure>>, shutdown: &Shutdown) -> Result<(), Failure> {
     tokio::select! {
         biased;
         ended = running => {

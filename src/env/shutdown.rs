@@ -21,6 +21,11 @@ impl Shutdown {
         Self { grace, deadline: Arc::new(watch::Sender::new(None)) }
     }
 
+    /// How long what is in flight may take.
+    pub fn grace(&self) -> Duration {
+        self.grace
+    }
+
     /// Gives the order. False if it had been given already; its deadline stays.
     pub fn request(&self) -> bool {
         let deadline = Instant::now() + self.grace;

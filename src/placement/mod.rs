@@ -32,7 +32,7 @@ pub fn choose(candidates: &[Candidate], count: usize, seed: u64) -> Vec<u32> {
     let mut dice = SmallRng::seed_from_u64(seed);
     let mut rest: Vec<Candidate> = candidates.to_vec();
     rest.shuffle(&mut dice);
-    let mut chosen: Vec<Candidate> = Vec::with_capacity(count);
+    let mut chosen: Vec<Candidate> = Vec::with_capacity(count.min(candidates.len()));
     while chosen.len() < count && !rest.is_empty() {
         let fresh = |candidate: &Candidate| chosen.iter().all(|taken| taken.domain != candidate.domain);
         let mut eligible: Vec<usize> = (0..rest.len()).filter(|&at| fresh(&rest[at])).collect();

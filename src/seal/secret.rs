@@ -69,9 +69,14 @@ impl ClusterSecret {
         Ok(Self(*entropy.first_chunk().expect("24 words have 32 bytes of entropy")))
     }
 
+    /// The seed of the key pair that the cluster signs with.
+    pub fn signing_seed(&self) -> Zeroizing<[u8; 32]> {
+        self.key(&[b"sign"])
+    }
+
     /// The key pair that the cluster signs with.
     pub fn signing_key_pair(&self) -> Ed25519KeyPair {
-        Ed25519KeyPair::from_seed_unchecked(self.key(&[b"sign"]).as_ref()).expect("any 32 bytes are an Ed25519 seed")
+        Ed25519KeyPair::from_seed_unchecked(self.signing_seed().as_ref()).expect("any 32 bytes are an Ed25519 seed")
     }
 
     /// The cluster's identity: its public key.

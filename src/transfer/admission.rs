@@ -29,7 +29,9 @@ impl Admission for Registered {
         };
         let rows = self.metadata.read(ListNodes).await.map_err(busy)?;
         match rows.iter().find(|row| row.node == node).map(|row| row.state) {
-            None => return Err(Refusal::new(RefusalKind::UnknownNode, "this node is not registered; join with a token")),
+            None => {
+                return Err(Refusal::new(RefusalKind::UnknownNode, "this node is not registered; join with a token"));
+            }
             Some(NodeState::Gone) => {
                 return Err(Refusal::new(RefusalKind::Banned, "this node was given up; join with a fresh folder"));
             }

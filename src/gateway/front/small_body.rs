@@ -86,7 +86,7 @@ mod tests {
             ("x-amz-checksum-crc32", "y/Q5Jg=="),
             ("x-amz-checksum-crc32c", "4waSgw=="),
             ("x-amz-checksum-crc64nvme", "rosUhgp5mIg="),
-            ("x-amz-checksum-sha1", "98O8HYCOBHMq32eZZczDTK7qGPs="),
+            ("x-amz-checksum-sha1", "98O8HYCOBHMq32eZZczDTKeuNEE="),
             ("x-amz-checksum-sha256", "FeKw08M4kebwPohtKxjd6p4OMJJGTZXZ+b8fVlpyBCU="),
         ] {
             let headers = HeaderMap::from_iter([(http::HeaderName::from_static(name), value.parse().unwrap())]);

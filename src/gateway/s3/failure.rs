@@ -9,6 +9,7 @@ use s3s::S3ErrorCode;
 
 use super::reply::Reply;
 use super::xml::writer;
+use crate::gateway::front::BodyError;
 use crate::objects::ObjectError;
 use crate::types::NameError;
 use crate::types::limits::{KEY_BYTES_MAX, PART_BYTES_MIN};
@@ -158,7 +159,7 @@ impl From<ObjectError> for Failure {
             // Only a copy's source ends here: a GET answers 304 before.
             ObjectError::NotModified(_) => precondition_failed("x-amz-copy-source-If-None-Match"),
             ObjectError::InvalidPart { number, reason } => invalid_part(number, reason),
-            ObjectError::TooFewNodes { .. } | ObjectError::Busy => {
+            ObjectError::TooFewNodes { .. } | ObjectError::Busy | ObjectError::Unavailable(_) => {
                 Self::new(S3ErrorCode::SlowDown, sentence(&error)).header(RETRY_AFTER, HeaderValue::from_static("1"))
             }
             ObjectError::Unreadable(_) => {
@@ -219,6 +220,12 @@ fn simple(error: &ObjectError) -> Failure {
 
 /// Why a request's body could not be read: what the layer in front reports.
 pub fn body_error(error: &(dyn Error + Send + Sync + 'static)) -> Failure {
+    if let Some(error) = error.downcast_ref::<BodyError>() {
+        let (code, status) = error.code();
+        let code = S3ErrorCode::from_bytes(code.as_bytes()).unwrap_or(S3ErrorCode::IncompleteBody);
+        let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_REQUEST);
+        return Failure::new(code, error.to_string()).status(status);
+    }
     Failure::new(S3ErrorCode::IncompleteBody, format!("The request body could not be read: {error}."))
 }
 
