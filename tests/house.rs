@@ -195,11 +195,11 @@ fn code_words<'a>(source: &'a Source, word: &'a str) -> impl Iterator<Item = usi
     let code = &source.code;
     code.match_indices(word).map(|(offset, _)| offset).filter(move |&offset| {
         let (before, after) = (&code[..offset], &code[offset + word.len()..]);
-        let whole = !(word.starts_with(is_word) && before.ends_with(is_word))
-            && !(word.ends_with(is_word) && after.starts_with(is_word));
+        let goes_on_before = word.starts_with(is_word) && before.ends_with(is_word);
+        let goes_on_after = word.ends_with(is_word) && after.starts_with(is_word);
         let begins_path = after.starts_with("::") && !before.ends_with("::");
         let used = before.trim_end().ends_with("use") && !before.ends_with("::");
-        whole && (!is_crate || begins_path || used)
+        !goes_on_before && !goes_on_after && (!is_crate || begins_path || used)
     })
 }
 
@@ -294,7 +294,7 @@ fn crates(features: &[&str]) -> BTreeSet<String> {
         .output()
         .expect("cargo runs");
     assert!(output.status.success(), "cargo tree: {}", String::from_utf8_lossy(&output.stderr));
-    let text = String::from_utf8(output.stdout).unwrap();
+    let text = String::from_utf8(output.stdout).expect("cargo tree writes UTF-8");
     text.lines().filter_map(|line| line.split(' ').next()).map(str::to_owned).collect()
 }
 

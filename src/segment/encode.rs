@@ -20,50 +20,67 @@ pub struct EncodedSegment {
 /// # Panics
 /// If the ciphertext is not as long as the layout says.
 pub fn encode(layout: &Layout, key: &MacKey, ciphertext: &[u8]) -> EncodedSegment {
-    assert_eq!(ciphertext.len(), layout.length() as usize, "bytes of ciphertext in the segment");
-    let mut pieces = vec![vec![0; layout.piece_bytes()]; layout.coding().total().into()];
-    let mut encoder = Encoder::new(layout.coding(), layout.share_bytes()).expect("a layout's shares can be encoded");
-    let mut data_macs = Vec::with_capacity(usize::from(layout.stripes()) * layout.required() as usize);
-    for stripe in 0..layout.stripes() {
-        fill_data_shares(layout, stripe, ciphertext, &mut pieces);
-        fill_parity_shares(layout, stripe, &mut encoder, &mut pieces);
-        let macs = fill_macs(layout, stripe, key, &mut pieces);
-        data_macs.extend(macs.into_iter().take(layout.coding().required().into()));
-    }
-    let root = root_of(layout, key, &data_macs);
+    let total = layout.coding().total().into();
+    let mut pieces: Vec<Vec<u8>> = (0..total).map(|_| Vec::with_capacity(layout.piece_bytes())).collect();
+    let root = encode_into(layout, key, ciphertext, &mut pieces);
     EncodedSegment { pieces: pieces.into_iter().map(Bytes::from).collect(), root }
 }
 
-fn fill_data_shares(layout: &Layout, stripe: u16, ciphertext: &[u8], pieces: &mut [Vec<u8>]) {
-    let start = layout.range_in_piece(stripe..stripe + 1).start;
+/// Like `encode`, into n buffers that the caller brings (their contents are
+/// replaced), and gives the root. Worth it for whoever encodes one segment
+/// after the other: to touch fresh memory was measured at 1.1 s/GiB at 4 of 8,
+/// three times what coding and MACs cost together.
+///
+/// # Panics
+/// If the ciphertext is not as long as the layout says, or there are more or
+/// fewer than n buffers.
+pub fn encode_into(
+    layout: &Layout,
+    key: &MacKey,
+    ciphertext: &[u8],
+    pieces: &mut [Vec<u8>],
+) -> [u8; SEGMENT_ROOT_BYTES] {
+    assert_eq!(ciphertext.len(), layout.length() as usize, "bytes of ciphertext in the segment");
+    assert_eq!(pieces.len(), usize::from(layout.coding().total()), "buffers for the segment's pieces");
+    pieces.iter_mut().for_each(Vec::clear);
+    let mut encoder = Encoder::new(layout.coding(), layout.share_bytes()).expect("a layout's shares can be encoded");
+    let mut data_macs = Vec::with_capacity(usize::from(layout.stripes()) * layout.required() as usize);
+    for stripe in 0..layout.stripes() {
+        append_data_shares(layout, stripe, ciphertext, pieces);
+        append_parity_shares(layout, &mut encoder, pieces);
+        let macs = append_macs(layout, stripe, key, pieces);
+        data_macs.extend(macs.into_iter().take(layout.coding().required().into()));
+    }
+    root_of(layout, key, &data_macs)
+}
+
+fn append_data_shares(layout: &Layout, stripe: u16, ciphertext: &[u8], pieces: &mut [Vec<u8>]) {
     for number in 0..layout.coding().required() {
         let range = layout.range_of_share(stripe, PieceNumber(number));
-        let source = &ciphertext[range.start as usize..range.end as usize];
-        // What is not copied stays zero: the padding.
-        pieces[usize::from(number)][start..start + source.len()].copy_from_slice(source);
+        let piece = &mut pieces[usize::from(number)];
+        let end = piece.len() + layout.share_bytes();
+        piece.extend_from_slice(&ciphertext[range.start as usize..range.end as usize]);
+        piece.resize(end, 0);
     }
 }
 
-fn fill_parity_shares(layout: &Layout, stripe: u16, encoder: &mut Encoder, pieces: &mut [Vec<u8>]) {
-    let start = layout.range_in_piece(stripe..stripe + 1).start;
-    let share = start..start + layout.share_bytes();
+fn append_parity_shares(layout: &Layout, encoder: &mut Encoder, pieces: &mut [Vec<u8>]) {
     let (data, parity) = pieces.split_at_mut(layout.coding().required().into());
-    let data: Vec<&[u8]> = data.iter().map(|piece| &piece[share.clone()]).collect();
-    let mut parity: Vec<&mut [u8]> = parity.iter_mut().map(|piece| &mut piece[share.clone()]).collect();
+    let start = data[0].len() - layout.share_bytes();
+    let data: Vec<&[u8]> = data.iter().map(|piece| &piece[start..]).collect();
+    parity.iter_mut().for_each(|piece| piece.resize(start + layout.share_bytes(), 0));
+    let mut parity: Vec<&mut [u8]> = parity.iter_mut().map(|piece| &mut piece[start..]).collect();
     encoder.encode_stripe(&data, &mut parity);
 }
 
-fn fill_macs(layout: &Layout, stripe: u16, key: &MacKey, pieces: &mut [Vec<u8>]) -> Vec<[u8; MAC_BYTES]> {
-    let record = layout.range_in_piece(stripe..stripe + 1);
-    let numbered = pieces.iter_mut().zip(0_u16..);
-    numbered
-        .map(|(piece, number)| {
-            let (share, mac) = piece[record.clone()].split_at_mut(layout.share_bytes());
-            let computed = key.share_mac(PieceNumber(number), stripe, share);
-            mac.copy_from_slice(&computed);
-            computed
-        })
-        .collect()
+fn append_macs(layout: &Layout, stripe: u16, key: &MacKey, pieces: &mut [Vec<u8>]) -> Vec<[u8; MAC_BYTES]> {
+    let append = |(piece, number): (&mut Vec<u8>, u16)| {
+        let share = &piece[piece.len() - layout.share_bytes()..];
+        let mac = key.share_mac(PieceNumber(number), stripe, share);
+        piece.extend_from_slice(&mac);
+        mac
+    };
+    pieces.iter_mut().zip(0..).map(append).collect()
 }
 
 #[cfg(test)]
@@ -132,6 +149,15 @@ mod tests {
         assert!(encoded.pieces.iter().all(|piece| piece.len() == layout.piece_bytes()));
         let parity: Vec<_> = (4..).map(PieceNumber).zip(encoded.pieces[4..].to_vec()).collect();
         assert_eq!(read(&layout, &key, &parity), ciphertext);
+    }
+
+    #[test]
+    fn used_buffers_make_no_difference() {
+        let (layout, key, ciphertext) = segment(3, 5, 1001, 7);
+        let expected = encode(&layout, &key, &ciphertext);
+        let mut buffers = vec![vec![0xff; 5000]; 5];
+        assert_eq!(encode_into(&layout, &key, &ciphertext, &mut buffers), expected.root);
+        assert_eq!(buffers, expected.pieces);
     }
 
     #[test]

@@ -44,7 +44,7 @@ mod layout;
 mod mac;
 mod read;
 
-pub use encode::{EncodedSegment, encode};
+pub use encode::{EncodedSegment, encode, encode_into};
 pub use layout::{LAYOUT_BYTES, Layout, LayoutError, ShareAddress, capacity};
 pub use mac::{BadShare, MacKey, SEGMENT_ROOT_BYTES, root_of};
 pub use read::{MissingShare, PieceStripes};

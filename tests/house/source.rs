@@ -36,17 +36,22 @@ impl Source {
         let mut folders = vec![package.join(folder)];
         while let Some(folder) = folders.pop() {
             for entry in std::fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display())) {
-                let path = entry.unwrap().path();
+                let path = entry.expect("the folder can be read").path();
                 if path.is_dir() {
                     folders.push(path);
                 } else if path.extension().is_some_and(|extension| extension == "rs") {
-                    let name = path.strip_prefix(package).unwrap().to_str().unwrap().replace('\\', "/");
-                    sources.push(Self::new(&name, &std::fs::read_to_string(&path).unwrap()));
+                    sources.push(Self::read(package, &path));
                 }
             }
         }
         sources.sort_by(|a, b| a.path.cmp(&b.path));
         sources
+    }
+
+    fn read(package: &Path, path: &Path) -> Self {
+        let inside = path.strip_prefix(package).expect("the file lies in the package");
+        let text = std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        Self::new(&inside.to_string_lossy(), &text)
     }
 
     /// The room of a file below `src/`; none for `lib.rs` and `main.rs`.
