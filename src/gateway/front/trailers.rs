@@ -22,8 +22,11 @@ pub(super) fn parse_trailers(
         return Err(BodyError::Malformed("the body ends in the middle of a line after its last chunk"));
     }
     let section = std::str::from_utf8(section).map_err(|_| BodyError::Malformed("a trailer is not text"))?;
-    let mut trailers =
-        section.lines().filter(|line| !line.trim().is_empty()).map(parse_line).collect::<Result<Vec<_>, _>>()?;
+    let mut trailers = section
+        .lines()
+        .filter(|line| !line.trim_end_matches('\r').is_empty())
+        .map(parse_line)
+        .collect::<Result<Vec<_>, _>>()?;
     let signature = match trailers.last() {
         Some((name, _)) if name == SIGNATURE => trailers.pop().map(|(_, value)| value),
         _ => None,
@@ -42,7 +45,8 @@ pub(super) fn parse_trailers(
 fn parse_line(line: &str) -> Result<Trailer, BodyError> {
     let (name, value) =
         line.split_once(':').ok_or(BodyError::Malformed("a line after the last chunk is no trailer"))?;
-    Ok((name.trim().to_ascii_lowercase(), value.trim().to_owned()))
+    let blank = [' ', '\t', '\r'];
+    Ok((name.trim_matches(blank).to_ascii_lowercase(), value.trim_matches(blank).to_owned()))
 }
 
 fn check_names(trailers: &[Trailer], expected: &[String]) -> Result<(), BodyError> {
