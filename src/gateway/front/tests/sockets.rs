@@ -5,9 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region};
-use aws_sdk_s3::primitives::ByteStream;
+use aws_sdk_s3::primitives::{ByteStream, SdkBody};
+use bytes::Bytes;
 use http::{Request, Version};
-use http_body_util::{BodyExt, Full};
+use http_body::Frame;
+use http_body_util::{BodyExt, Full, StreamBody};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -43,7 +45,7 @@ async fn raw(address: SocketAddr, head: &str, body: &[u8]) -> String {
     String::from_utf8_lossy(&answer).into()
 }
 
-fn head_of(request: &Request<bytes::Bytes>) -> String {
+fn head_of(request: &Request<Bytes>) -> String {
     let mut head = format!("{} {} HTTP/1.1\r\n", request.method(), request.uri());
     for (name, value) in request.headers() {
         head += &format!("{name}: {}\r\n", value.to_str().unwrap());
@@ -64,13 +66,20 @@ async fn the_sdk_puts_and_gets() {
         .build();
     let client = aws_sdk_s3::Client::from_conf(config);
     let key = "a b/../c+d//é%2F&=?";
-    let put =
-        client.put_object().bucket("bucket").key(key).metadata("a", "x  y").body(ByteStream::from_static(b"hello"));
-    put.send().await.unwrap();
+    let put = client.put_object().bucket("bucket").key(key).metadata("a", "x  y");
+    let put = put.body(ByteStream::from_static(b"hello")).send().await.unwrap();
+    assert_eq!(put.e_tag(), Some("\"5-false\""));
+
+    let pieces = (0..3).map(|_| Ok::<_, std::io::Error>(Frame::data(Bytes::from_static(&[7; 40_000]))));
+    let body = SdkBody::from_body_1_x(StreamBody::new(futures_util::stream::iter(pieces)));
+    let put = client.put_object().bucket("bucket").key(key).content_length(120_000);
+    let put = put.body(ByteStream::new(body)).send().await.unwrap();
+    assert_eq!(put.e_tag(), Some("\"120000-true\""), "in chunks, with a trailer");
+
     let got = client.get_object().bucket("bucket").key(key).send().await.unwrap();
     assert_eq!(got.body.collect().await.unwrap().into_bytes().len(), 0, "the echo of a GET has no body");
-    let listed = client.get_object().bucket("bucket").key("missing").send().await.unwrap_err();
-    assert!(listed.into_service_error().is_no_such_key());
+    let missing = client.get_object().bucket("bucket").key("missing").send().await.unwrap_err();
+    assert!(missing.into_service_error().is_no_such_key());
 }
 
 #[tokio::test]
