@@ -1,2 +1,7 @@
-//! The program: parses arguments, wires rooms together, exits.
-fn main() {}
+//! The program: hands its arguments to the command line and exits.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cairn::cli::main()
+}

@@ -89,3 +89,14 @@ impl ChecksumKind {
         }
     }
 }
+
+/// A checksum that is kept with an object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredChecksum {
+    /// Its value.
+    pub checksum: Checksum,
+    /// What it covers.
+    pub kind: ChecksumKind,
+    /// Number of parts that a composite one covers: S3 appends it as `-N`.
+    pub parts: Option<u32>,
+}

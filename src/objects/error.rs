@@ -1,5 +1,7 @@
 //! Why an operation on objects did not happen. Nothing has changed then.
 
+use crate::metadata::{MetadataError, Refusal};
+use crate::transfer::{BudgetError, TransferError};
 use crate::types::NameError;
 
 /// One error for the room: the gateway gives each its S3 code.
@@ -113,7 +115,68 @@ pub enum ObjectError {
     /// The object's bytes cannot be read now: too many pieces are away.
     #[error("{0}")]
     Unreadable(String),
+    /// Something that is needed is away for a while; try again later.
+    #[error("{0}")]
+    Unavailable(String),
     /// The database or the disk failed; the log has the details.
     #[error("internal error: {0}")]
     Internal(String),
+}
+
+impl ObjectError {
+    /// The same error for another who waited for the same thing.
+    pub(super) fn again(&self) -> Self {
+        match self {
+            Self::TooFewNodes { needed, available, missing } => {
+                Self::TooFewNodes { needed: *needed, available: *available, missing: *missing }
+            }
+            Self::Busy => Self::Busy,
+            Self::Unavailable(reason) => Self::Unavailable(reason.clone()),
+            other => Self::Internal(other.to_string()),
+        }
+    }
+}
+
+impl From<TransferError> for ObjectError {
+    fn from(error: TransferError) -> Self {
+        match error {
+            TransferError::TooFewNodes { needed, available } => {
+                Self::TooFewNodes { needed, available, missing: needed.saturating_sub(available) }
+            }
+            TransferError::Busy(_) => Self::Busy,
+            TransferError::Unreadable { .. } => Self::Unreadable(error.to_string()),
+            TransferError::Corrupt { .. } => Self::Internal(error.to_string()),
+            TransferError::Metadata(error) => error.into(),
+            TransferError::Closing => Self::Unavailable(error.to_string()),
+        }
+    }
+}
+
+impl From<BudgetError> for ObjectError {
+    fn from(_: BudgetError) -> Self {
+        Self::Busy
+    }
+}
+
+impl From<MetadataError> for ObjectError {
+    fn from(error: MetadataError) -> Self {
+        match error {
+            MetadataError::Unavailable(_) | MetadataError::LeaseLost | MetadataError::Full => {
+                Self::Unavailable(error.to_string())
+            }
+            other => Self::Internal(other.to_string()),
+        }
+    }
+}
+
+impl From<Refusal> for ObjectError {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::NoSuchBucket => Self::NoSuchBucket,
+            Refusal::NoSuchKey => Self::NoSuchKey,
+            Refusal::NoSuchUpload => Self::NoSuchUpload,
+            Refusal::Precondition(header) => Self::PreconditionFailed(header),
+            Refusal::Changed => Self::Conflict,
+        }
+    }
 }

@@ -6,8 +6,10 @@ use std::sync::{Arc, OnceLock};
 use bytes::Bytes;
 use futures_util::Stream;
 
+pub use crate::digest::StoredChecksum;
 use crate::digest::{Algorithm, Checksum, ChecksumKind};
 use crate::types::{BucketName, ObjectKey, UnixMillis, UploadId};
+pub use crate::types::{ETagMatch, ObjectHeaders, WriteCondition};
 
 /// An object's bytes on their way in or out. An error ends it.
 pub type ByteStream = Pin<Box<dyn Stream<Item = Result<Bytes, Box<dyn std::error::Error + Send + Sync>>> + Send>>;
@@ -29,32 +31,6 @@ pub struct Incoming {
     pub checksum: Option<Checksum>,
     /// Where a trailer's checksum will be.
     pub trailing: Option<TrailingChecksum>,
-}
-
-/// Headers kept with an object and given back exactly: lower-case names of the
-/// standard ones (`content-type`, `cache-control`, `content-disposition`,
-/// `content-encoding`, `content-language`, `expires`,
-/// `x-amz-website-redirect-location`, `x-amz-storage-class`) and
-/// `x-amz-meta-*`, with their raw values, in the order of arrival.
-#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
-pub struct ObjectHeaders(pub Vec<(String, Vec<u8>)>);
-
-/// What must hold at the moment of a write. Decided in the commit.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct WriteCondition {
-    /// If-Match: the current object has one of these ETags (`*`: any object).
-    pub if_match: Option<ETagMatch>,
-    /// If-None-Match: no current object (`*`), or none with these ETags.
-    pub if_none_match: Option<ETagMatch>,
-}
-
-/// A list of ETags in a condition, without quotes and without `W/`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ETagMatch {
-    /// `*`
-    Any,
-    /// One of these.
-    OneOf(Vec<String>),
 }
 
 /// Conditions of a read, as RFC 9110 section 13.2.2 orders them.
@@ -112,17 +88,6 @@ pub struct Get {
     pub part_number: Option<u32>,
     /// When to.
     pub condition: ReadCondition,
-}
-
-/// A checksum that is kept with an object.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StoredChecksum {
-    /// Its value.
-    pub checksum: Checksum,
-    /// What it covers.
-    pub kind: ChecksumKind,
-    /// Number of parts that a composite one covers: S3 appends it as `-N`.
-    pub parts: Option<u32>,
 }
 
 /// An object as HEAD sees it.

@@ -91,6 +91,11 @@ id! {
     NodeId, 32
 }
 id! {
+    /// One start of a node's process. Random; tells a node that came back from
+    /// a second one with a copied identity.
+    InstanceId, 16
+}
+id! {
     /// A cluster: its Ed25519 public key, which its nodes pin.
     ClusterId, 32
 }

@@ -33,5 +33,34 @@ pub const LIST_KEYS_MAX: u32 = 1000;
 /// Buckets in one cluster.
 pub const BUCKETS_MAX: u32 = 10_000;
 
+/// Bytes of a piece on the wire: a segment's stripes, each share with its MAC.
+pub const PIECE_BYTES_MAX: usize = STRIPES_MAX * (SEALED_BLOCK_BYTES + MAC_BYTES);
+/// Bytes of a hello or of its answer, without their 8-byte frame header.
+pub const HELLO_BYTES_MAX: usize = 64 << 10;
+/// Wire versions that a hello may offer.
+pub const WIRE_VERSIONS_MAX: usize = 16;
+/// Labels of a node.
+pub const LABELS_MAX: usize = 32;
+/// Bytes of a label's name.
+pub const LABEL_NAME_BYTES_MAX: usize = 63;
+/// Bytes of a label's value, of a software version and of a refusal's kind.
+pub const LABEL_VALUE_BYTES_MAX: usize = 255;
+/// Bytes of a join token.
+pub const TOKEN_BYTES_MAX: usize = 4096;
+/// Door addresses that a welcome may name.
+pub const DOORS_MAX: usize = 64;
+/// Bytes of a door's address.
+pub const DOOR_BYTES_MAX: usize = 261;
+/// Bytes of a sentence in a refusal or an error.
+pub const SENTENCE_BYTES_MAX: usize = 1024;
+/// Piece ids in one request to trash, restore or purge.
+pub const PIECE_LIST_MAX: usize = 10_000;
+/// Pieces in one page of a node's inventory.
+pub const INVENTORY_PAGE_MAX: usize = 10_000;
+/// Connections that one request may ask a node to dial.
+pub const DIAL_MAX: u8 = 64;
+/// Bytes of a reply that is JSON: usage, errors, counts.
+pub const JSON_REPLY_BYTES_MAX: usize = 16 << 10;
+
 /// Bytes of a node's log file before it starts another.
 pub const LOG_BYTES_MAX: u64 = 1 << 30;

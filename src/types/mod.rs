@@ -8,9 +8,11 @@ mod counters;
 mod ids;
 pub mod limits;
 mod names;
+mod object;
 mod time;
 
 pub use counters::{Epoch, Generation, Incarnation, KeyVersion, PieceNumber, Revision};
-pub use ids::{BodyId, ClusterId, IdError, NodeId, PieceId, SegmentId, StreamId, UploadId, VersionId};
+pub use ids::{BodyId, ClusterId, IdError, InstanceId, NodeId, PieceId, SegmentId, StreamId, UploadId, VersionId};
 pub use names::{BucketName, NameError, ObjectKey};
+pub use object::{ETagMatch, ObjectHeaders, WriteCondition};
 pub use time::UnixMillis;

@@ -1,0 +1,148 @@
+//! The wiring of `cairn up`: every part of a cluster in one process, the nodes
+//! reached through the same sockets and TLS as far-away ones.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+
+use super::local_nodes::{LocalNode, prepare, stop_all};
+use super::progress::Progress;
+use super::settings::{Config, Credentials};
+use super::{DataDir, Failure};
+use crate::env::{Env, Shutdown};
+use crate::erasure::Scheme;
+use crate::gateway::front::{Domains, FrontConfig, RootCredentials};
+use crate::gateway::server::serve;
+use crate::gateway::tls::{Tls, TlsFiles};
+use crate::gateway::{Gateway, gateway};
+use crate::metadata::{ClusterRow, Metadata, MetadataError, OpenCluster, SqliteOptions};
+use crate::objects::{Epochs, KeyRing, Objects};
+use crate::seal::ClusterSecret;
+use crate::transfer::{Budget, Fleet, Registered, Transfer};
+use crate::transport::{ClusterIdentity, Door, DoorConfig, Tuning};
+use crate::workers::{self, DeleteWorker};
+
+/// What the parts of a cluster are started from.
+pub(super) struct Start<'a> {
+    pub(super) config: &'a Config,
+    pub(super) layout: &'a DataDir,
+    pub(super) env: Env,
+    pub(super) secret: ClusterSecret,
+    pub(super) root: &'a Credentials,
+    /// Bound already; a client that connects waits until it is served.
+    pub(super) listener: TcpListener,
+    /// Tells people what a long start is waiting for.
+    pub(super) progress: &'a Progress,
+}
+
+/// How long the local nodes may take to come through the door at the start.
+const NODES_CONNECT: Duration = Duration::from_secs(30);
+/// Page cache of each of the database's connections, in KiB.
+const DATABASE_CACHE_KIB: u32 = 8 << 10;
+/// Connections kept for the database's readers.
+const DATABASE_READERS: usize = 8;
+
+/// A cluster that serves.
+pub(super) struct Cluster {
+    metadata: Metadata,
+    door: Door,
+    nodes: Vec<LocalNode>,
+    background: JoinSet<()>,
+    listener: TcpListener,
+    gateway: Gateway,
+    tls: Option<Tls>,
+}
+
+impl Cluster {
+    /// Starts every part and returns when S3 can be served. May be dropped at
+    /// any await: a stop may come first.
+    pub(super) async fn start(start: Start<'_>, shutdown: Shutdown) -> Result<Self, Failure> {
+        let Start { config, layout, env, secret, root, listener, progress } = start;
+        let tls = tls(config)?;
+        progress.step("opening the metadata database");
+        let (metadata, row) = open_metadata(layout, &secret).await?;
+        progress.step("opening the nodes' stores");
+        let prepared = prepare(config, layout, &metadata).await?;
+        let door = open_door(&secret, &row, metadata.clone()).await?;
+        let address = door.local_addr().to_string();
+        let mut nodes = Vec::with_capacity(prepared.len());
+        for prepared in prepared {
+            nodes.push(prepared.start(row.cluster, address.clone()).await?);
+        }
+        progress.step("waiting for the nodes to connect");
+        if !door.nodes().wait_connected(nodes.len(), NODES_CONNECT).await {
+            tracing::warn!("only {} of {} local nodes have connected", door.nodes().connected().len(), nodes.len());
+        }
+        let fleet = Fleet::load(door.nodes(), &metadata).await.map_err(database)?;
+        let scheme = config.scheme.unwrap_or_else(|| Scheme::default_for(nodes.len()));
+        let budget = Budget::new(usize::try_from(config.memory.0.bytes()).unwrap_or(usize::MAX));
+        let transfer = Transfer::new(fleet, metadata.clone(), secret.piece_id_key(), scheme, budget, env.clone());
+        let epochs = Epochs::start(metadata.clone(), &env).await.map_err(database)?;
+        let keys = KeyRing::new(secret, row.key_version, env.clone());
+        let mut background = JoinSet::new();
+        let delete = DeleteWorker::new(metadata.clone(), transfer.clone());
+        background.spawn(workers::run(delete, shutdown.clone()));
+        nodes.iter().for_each(|node| {
+            background.spawn(node.compaction(shutdown.clone()));
+        });
+        let objects = Objects::new(metadata.clone(), transfer, keys, epochs, env);
+        let gateway = gateway(objects, front(config, root)?);
+        tracing::info!("{} local nodes, redundancy scheme {scheme}", nodes.len());
+        Ok(Self { metadata, door, nodes, background, listener, gateway, tls })
+    }
+
+    /// Serves until the order to stop, then finishes what is in flight and
+    /// closes every part.
+    pub(super) async fn run(mut self, shutdown: Shutdown) -> Result<(), Failure> {
+        let order = shutdown.clone();
+        let finish_within = shutdown.grace();
+        serve(self.listener, self.tls, self.gateway, async move { order.requested().await }, finish_within).await;
+        while self.background.join_next().await.is_some() {}
+        self.door.close();
+        stop_all(self.nodes).await;
+        self.metadata.close().await;
+        Ok(())
+    }
+}
+
+fn database(error: MetadataError) -> Failure {
+    Failure::start(error.to_string())
+}
+
+async fn open_metadata(layout: &DataDir, secret: &ClusterSecret) -> Result<(Metadata, ClusterRow), Failure> {
+    let path = layout.path().join("metadata.db");
+    let options = SqliteOptions { path, cache_kib: DATABASE_CACHE_KIB, readers: DATABASE_READERS };
+    let opened = tokio::task::spawn_blocking(move || Metadata::open_sqlite(options)).await;
+    let metadata = opened.map_err(|_| Failure::start("the start was cut off"))?.map_err(database)?;
+    let row = metadata.write(OpenCluster { cluster: secret.cluster_id() }).await.map_err(database)?;
+    Ok((metadata, row))
+}
+
+async fn open_door(secret: &ClusterSecret, row: &ClusterRow, metadata: Metadata) -> Result<Door, Failure> {
+    let failed = |error: crate::transport::TransportError| Failure::start(error.to_string());
+    let config = DoorConfig {
+        cluster: ClusterIdentity::from_seed(&secret.signing_seed()).map_err(failed)?,
+        generation: row.generation,
+        admission: Arc::new(Registered::new(metadata)),
+        tuning: Tuning::default(),
+    };
+    Door::bind("127.0.0.1:0", config).await.map_err(failed)
+}
+
+fn front(config: &Config, root: &Credentials) -> Result<FrontConfig, Failure> {
+    let always = ["localhost", "s3.localhost"];
+    let domains = config.domains.as_slice().iter().map(String::as_str).chain(always);
+    let domains = Domains::new(domains).map_err(|error| Failure::start(error.to_string()))?;
+    let credentials = RootCredentials::new(root.access_key.clone(), root.secret_key.expose());
+    Ok(FrontConfig::new(config.region.as_str(), domains, Arc::new(credentials)))
+}
+
+fn tls(config: &Config) -> Result<Option<Tls>, Failure> {
+    let (Some(certificate), Some(key)) = (&config.tls_cert, &config.tls_key) else {
+        return Ok(None);
+    };
+    let files = TlsFiles { certificate: certificate.clone(), key: key.clone() };
+    Tls::load(files).map(Some).map_err(|error| Failure::start(error.to_string()))
+}

@@ -1,0 +1,131 @@
+//! The cluster's secret: made once, kept in the data directory, and shown once
+//! as the recovery phrase.
+
+use std::io::{self, Write};
+
+use zeroize::Zeroizing;
+
+use super::data_dir::CLUSTER_KEY;
+use super::{DataDir, Failure};
+use crate::env::Env;
+use crate::seal::ClusterSecret;
+
+/// The secret of the cluster that this directory belongs to. In a new
+/// directory it is made and durable, and its phrase has been written to
+/// `people`, before the directory counts as complete: a start that is cut off
+/// shows the phrase again next time.
+///
+/// # Errors
+/// A key that is missing, damaged, readable by everybody or another cluster's.
+pub(super) fn of(directory: &DataDir, env: &Env, people: &mut dyn Write) -> Result<ClusterSecret, Failure> {
+    let kept = directory.read_secret(CLUSTER_KEY)?.map(Zeroizing::new);
+    match (directory.cluster()?, kept) {
+        (Some(cluster), Some(bytes)) => {
+            let secret = from_file(&bytes, directory)?;
+            if secret.cluster_id() == cluster { Ok(secret) } else { Err(refused(directory, "is another cluster's")) }
+        }
+        (Some(_), None) => Err(refused(directory, "is missing")),
+        (None, Some(bytes)) => introduce(from_file(&bytes, directory)?, directory, people),
+        (None, None) => introduce(make(directory, env)?, directory, people),
+    }
+}
+
+fn make(directory: &DataDir, env: &Env) -> Result<ClusterSecret, Failure> {
+    let bytes = Zeroizing::new(env.random::<32>());
+    directory.write_secret(CLUSTER_KEY, bytes.as_slice())?;
+    Ok(ClusterSecret::from_bytes(*bytes))
+}
+
+fn from_file(bytes: &[u8], directory: &DataDir) -> Result<ClusterSecret, Failure> {
+    let bytes: [u8; 32] = bytes.try_into().map_err(|_| refused(directory, "is damaged: it should have 32 bytes"))?;
+    Ok(ClusterSecret::from_bytes(bytes))
+}
+
+fn refused(directory: &DataDir, wrong: &str) -> Failure {
+    Failure::start(format!(
+        "the cluster's secret {} {wrong}; without it nothing in this directory can be read, so restore the file from a copy",
+        directory.path().join(CLUSTER_KEY).display()
+    ))
+}
+
+fn introduce(secret: ClusterSecret, directory: &DataDir, people: &mut dyn Write) -> Result<ClusterSecret, Failure> {
+    // The key is in its file, so nobody listening is no reason to stop.
+    let _ = show(&secret.phrase(), people);
+    directory.finish(secret.cluster_id())?;
+    Ok(secret)
+}
+
+fn show(phrase: &str, people: &mut dyn Write) -> io::Result<()> {
+    writeln!(people, "\nThis is the recovery phrase of your new cluster. Write it down and keep it safe: whoever has")?;
+    writeln!(people, "it can read everything, and it is not shown again.\n")?;
+    let words: Vec<&str> = phrase.split(' ').collect();
+    for row in words.chunks(6) {
+        writeln!(people, "    {}", row.join(" "))?;
+    }
+    writeln!(people)?;
+    people.flush()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    fn directory() -> (tempfile::TempDir, DataDir) {
+        let parent = tempfile::tempdir().unwrap();
+        let directory = DataDir::open(&parent.path().join("data")).unwrap();
+        (parent, directory)
+    }
+
+    fn open(directory: &DataDir) -> (Result<ClusterSecret, String>, String) {
+        let mut people = Vec::new();
+        let secret = of(directory, &Env::real(), &mut people).map_err(|failure| failure.to_string());
+        (secret, String::from_utf8(people).unwrap())
+    }
+
+    fn phrase_in(text: &str) -> String {
+        let rows = text.lines().filter_map(|line| line.strip_prefix("    "));
+        rows.collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn the_secret_is_made_once_and_its_phrase_restores_it() {
+        let (_parent, directory) = directory();
+        let (made, shown) = open(&directory);
+        let made = made.unwrap();
+        assert_eq!(ClusterSecret::from_phrase(&phrase_in(&shown)).unwrap().expose(), made.expose());
+        let mode = fs::metadata(directory.path().join(CLUSTER_KEY)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+
+        let (again, shown) = open(&directory);
+        assert_eq!(again.unwrap().expose(), made.expose());
+        assert_eq!(shown, "");
+    }
+
+    #[test]
+    fn a_first_start_that_was_cut_off_shows_the_same_phrase_again() {
+        let (_parent, directory) = directory();
+        let (_, first) = open(&directory);
+        fs::remove_file(directory.path().join("format")).unwrap();
+        let (_, second) = open(&directory);
+        assert_eq!(phrase_in(&first), phrase_in(&second));
+    }
+
+    #[test]
+    fn a_key_that_does_not_fit_is_refused_and_never_replaced() {
+        let (_parent, directory) = directory();
+        open(&directory).0.unwrap();
+        let key = directory.path().join(CLUSTER_KEY);
+        for (content, words) in [(&[7; 32][..], "is another cluster's"), (&[7; 31][..], "is damaged")] {
+            fs::write(&key, content).unwrap();
+            assert!(open(&directory).0.unwrap_err().contains(words));
+        }
+        fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
+        assert!(open(&directory).0.unwrap_err().contains("every user of this machine"));
+        fs::remove_file(&key).unwrap();
+        assert!(open(&directory).0.unwrap_err().contains("is missing"));
+        assert!(!key.exists());
+    }
+}

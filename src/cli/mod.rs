@@ -1,0 +1,129 @@
+//! The command line: a file per command. Configuration is composed here, and
+//! nowhere else is the environment read or anything printed.
+//!
+//! Exit codes: 0 when a command did what it was asked to, 1 when it failed
+//! while running, 2 when it could not start.
+
+mod announce;
+mod cluster;
+mod cluster_key;
+mod config;
+mod credentials;
+mod data_dir;
+mod durable;
+mod failure;
+mod local_nodes;
+mod logging;
+mod panic;
+mod process;
+mod progress;
+mod settings;
+mod signals;
+mod up;
+mod version;
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+pub use data_dir::DataDir;
+pub use failure::Failure;
+pub use settings::{Config, Credentials};
+
+/// What a newcomer reads first.
+const EXAMPLES: &str = "\
+Examples:
+  Serve S3 from eight local nodes, and use it from another terminal:
+    cairn up
+    set -a; . ./cairn-data/s3.env; set +a; aws s3 ls
+
+  The same, kept elsewhere and open to the network:
+    cairn up --data /srv/cairn --listen 0.0.0.0:9000
+
+  See what would hold, and where each value comes from:
+    CAIRN_NODES=12 cairn config
+
+Every setting is a flag, an environment variable (--tls-cert is CAIRN_TLS_CERT) or a key in a
+TOML file (tls_cert): `cairn config --reference` describes them all.";
+
+/// An S3 gateway to storage that nobody has to trust: what it is given is
+/// sealed, erasure-coded and spread over storage nodes.
+#[derive(Debug, Parser)]
+#[command(name = "cairn", version, after_help = EXAMPLES)]
+struct CommandLine {
+    /// A TOML file with settings; also CAIRN_CONFIG.
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Up(up::Arguments),
+    Config(config::Arguments),
+    Version(version::Arguments),
+}
+
+/// Runs the program with the arguments of this process.
+pub fn main() -> ExitCode {
+    panic::end_the_process_on_panic();
+    let outcome = match CommandLine::try_parse() {
+        Ok(line) => run(line),
+        Err(usage) => return report_usage(&usage),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            say(&format!("cairn: {failure}"));
+            failure.exit_code()
+        }
+    }
+}
+
+fn run(line: CommandLine) -> Result<(), Failure> {
+    match line.command {
+        Command::Up(arguments) => up::command(arguments, line.config),
+        Command::Config(arguments) => config::command(arguments, line.config),
+        Command::Version(arguments) => version::command(&arguments),
+    }
+}
+
+/// clap's own sentence: help goes to stdout with 0, a mistake to stderr with 2.
+fn report_usage(usage: &clap::Error) -> ExitCode {
+    // Whoever closed the pipe has read enough.
+    let _ = usage.print();
+    ExitCode::from(usage.exit_code() as u8)
+}
+
+/// A line for people. A broken stderr is no reason to stop serving.
+fn say(line: &str) {
+    let _ = writeln!(io::stderr(), "{line}");
+}
+
+/// A command's answer on stdout, whole and flushed.
+fn answer(text: &str) -> Result<(), Failure> {
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        // A reader that closes its end, as `head` does, has read enough.
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Failure::running(format!("stdout could not be written: {error}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        CommandLine::command().debug_assert();
+    }
+}

@@ -1,0 +1,302 @@
+//! The configuration: one typed struct, its reference text, and the table
+//! that flags, environment, file, `cairn config` and the reference share.
+//!
+//! To add a setting, add it to the list below: its doc comment becomes the
+//! flag's help and its section in `docs/configuration.md`.
+
+mod bytes;
+mod file;
+mod layers;
+mod nearest;
+mod origin;
+mod reference;
+mod root;
+mod values;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+pub use bytes::ByteSize;
+pub use layers::{Environment, Loaded};
+pub use origin::{Origin, Origins};
+pub use reference::reference;
+pub use root::Credentials;
+pub use values::{Domains, Listen, LogFilter, LogFormat, Memory, NodeCount, Region};
+
+use super::failure::Failure;
+use crate::erasure::Scheme;
+use layers::Layers;
+use values::Setting;
+
+/// What holds when nobody sets a value.
+#[derive(Debug, Clone, Copy)]
+enum Preset {
+    /// This text, read as any other layer's would be.
+    Value(&'static str),
+    /// Nothing is set; what happens then.
+    Unset(&'static str),
+}
+
+use Preset::{Unset, Value};
+
+impl Preset {
+    fn text(self) -> &'static str {
+        match self {
+            Value(text) => text,
+            Unset(_) => "",
+        }
+    }
+}
+
+/// One row of the table that all layers share.
+#[derive(Debug)]
+struct Field {
+    name: &'static str,
+    /// The doc comment, a line each.
+    doc: &'static [&'static str],
+    /// What the flag's value is called.
+    placeholder: &'static str,
+    preset: Preset,
+    expected: &'static str,
+}
+
+impl Field {
+    fn flag(&self) -> String {
+        format!("--{}", self.name.replace('_', "-"))
+    }
+
+    fn variable(&self) -> String {
+        format!("CAIRN_{}", self.name.to_ascii_uppercase())
+    }
+
+    /// The first paragraph and the default, for `--help`.
+    fn help(&self) -> String {
+        let lines: Vec<&str> = self.doc.iter().map(|line| line.trim()).take_while(|line| !line.is_empty()).collect();
+        let default = match self.preset {
+            Value("") => "none",
+            Value(text) | Unset(text) => text,
+        };
+        format!("{} [default: {default}]", lines.join(" "))
+    }
+}
+
+macro_rules! settings {
+    ($( $(#[doc = $doc:literal])+ $name:ident: $type:ty, $placeholder:literal, $preset:expr; )+) => {
+        /// The effective configuration: every value, checked, with where it
+        /// came from.
+        #[derive(Debug, Clone)]
+        pub struct Config {
+            $( $(#[doc = $doc])+ pub $name: $type, )+
+            /// The root key pair, where the environment gives one.
+            pub root: Option<Credentials>,
+            origins: Origins,
+        }
+
+        /// The settings as flags, unread: every layer is read in the same way.
+        #[derive(Debug, Clone, Default, clap::Args)]
+        pub struct Flags {
+            $(
+                #[arg(long, value_name = $placeholder, help = FIELDS.named(stringify!($name)).help())]
+                $name: Option<String>,
+            )+
+        }
+
+        impl Flags {
+            /// The flags that were given, by setting.
+            fn given(self) -> BTreeMap<&'static str, String> {
+                [$( (stringify!($name), self.$name) ),+]
+                    .into_iter()
+                    .filter_map(|(name, value)| Some((name, value?)))
+                    .collect()
+            }
+        }
+
+        static FIELDS: Fields = Fields(&[
+            $( Field {
+                name: stringify!($name),
+                doc: &[$($doc),+],
+                placeholder: $placeholder,
+                preset: $preset,
+                expected: <$type as Setting>::EXPECTED,
+            } ),+
+        ]);
+
+        impl Config {
+            fn read(layers: &Layers, root: Option<Credentials>, mut origins: Origins) -> Result<Self, Failure> {
+                Ok(Self {
+                    $( $name: layers.read::<$type>(FIELDS.named(stringify!($name)), &mut origins)?, )+
+                    root,
+                    origins,
+                })
+            }
+
+            /// Every setting's name and value, in the order of the reference.
+            fn values(&self) -> Vec<(&'static str, serde_json::Value)> {
+                vec![$( (stringify!($name), Setting::json(&self.$name)) ),+]
+            }
+        }
+    };
+}
+
+settings! {
+    /// The data directory. Everything that has to be kept is in it: the
+    /// cluster's secret, the metadata and the local nodes. It is made if it is
+    /// not there.
+    data: PathBuf, "DIR", Value("./cairn-data");
+
+    /// The address and port to serve S3 on. Port 0 takes any free one.
+    ///
+    /// The default can be reached from this machine only; `0.0.0.0:9000`
+    /// serves every network that the machine is in.
+    listen: Listen, "ADDR", Value("127.0.0.1:9000");
+
+    /// How many storage nodes to run in this process, each with a folder of its
+    /// own under `nodes/` in the data directory.
+    nodes: NodeCount, "N", Value("8");
+
+    /// The redundancy scheme: required/repair/optimal/total pieces.
+    ///
+    /// A write uploads N pieces and is acknowledged when O are on disk; repair
+    /// starts when no more than R are left; any K restore the data.
+    scheme: Option<Scheme>, "K/R/O/N", Unset("fits the number of nodes");
+
+    /// The certificate chain to serve S3 over TLS with, as a PEM file.
+    ///
+    /// Without it S3 is served over plain HTTP. The file is read again when it
+    /// changes.
+    tls_cert: Option<PathBuf>, "FILE", Unset("plain HTTP");
+
+    /// The private key that belongs to the certificate, as a PEM file.
+    tls_key: Option<PathBuf>, "FILE", Unset("plain HTTP");
+
+    /// The region that clients have to sign for.
+    region: Region, "NAME", Value("us-east-1");
+
+    /// Domains under which buckets are host names, separated by commas.
+    ///
+    /// With `s3.example.org`, a request to `photos.s3.example.org` means the
+    /// bucket `photos`. Any other host means that the path names the bucket.
+    domains: Domains, "NAME,…", Value("");
+
+    /// What to log: a level for Cairn's own events, or directives.
+    ///
+    /// A level is one of error, warn, info, debug, trace and off; everything
+    /// that is not Cairn's own is logged from warn on. Directives such as
+    /// `cairn::node=debug,hyper=info` refine that. The S3 protocol library is
+    /// never logged, because it prints signatures.
+    log: LogFilter, "LEVEL", Value("info");
+
+    /// How to log: lines of text for people, or a JSON object per line.
+    log_format: LogFormat, "FORMAT", Value("text");
+
+    /// Memory for the data of requests in flight, at least 32MiB. A request
+    /// that finds it used up waits, and is then asked to slow down.
+    memory: Memory, "SIZE", Value("128MiB");
+
+    /// How much each local node may store.
+    node_capacity: Option<ByteSize>, "SIZE", Unset("an even share of the disk");
+}
+
+/// The table, to look settings up by name.
+struct Fields(&'static [Field]);
+
+impl Fields {
+    fn named(&self, name: &str) -> &'static Field {
+        self.0.iter().find(|field| field.name == name).expect("the name comes from the same list")
+    }
+
+    fn names(&self) -> impl Iterator<Item = &'static str> {
+        self.0.iter().map(|field| field.name)
+    }
+}
+
+impl Config {
+    /// Composes the configuration: flag over environment over file over
+    /// default.
+    ///
+    /// # Errors
+    /// One sentence that names the value, where it came from and what is
+    /// expected.
+    pub fn load(flags: Flags, file: Option<PathBuf>, environment: Environment) -> Result<Loaded, Failure> {
+        let mut origins = Origins::default();
+        let root = root::from_environment(&environment, &mut origins)?;
+        let warnings = environment.warnings();
+        let layers = Layers::new(flags.given(), file, environment)?;
+        let config = Self::read(&layers, root, origins)?;
+        config.check_tls()?;
+        Ok(Loaded { config, warnings })
+    }
+
+    /// Where the value of this setting came from.
+    pub fn origin(&self, name: &str) -> &Origin {
+        self.origins.of(name)
+    }
+
+    /// Every setting with its value (null where unset) and its origin. The
+    /// root key pair shows as `set` and never as itself.
+    pub fn shown(&self) -> Vec<(&'static str, serde_json::Value, &Origin)> {
+        let root = self.root.as_ref().map_or(serde_json::Value::Null, |_| "set".into());
+        let pair = [root::ACCESS_KEY, root::SECRET_KEY].map(|name| (name, root.clone()));
+        self.values().into_iter().chain(pair).map(|(name, value)| (name, value, self.origin(name))).collect()
+    }
+
+    /// What an unset value means, for people.
+    pub fn meaning_of_unset(name: &str) -> &'static str {
+        match FIELDS.0.iter().find(|field| field.name == name).map(|field| field.preset) {
+            Some(Unset(meaning)) => meaning,
+            Some(Value(_)) => "none",
+            None => "made at the first start and kept in the data directory",
+        }
+    }
+
+    fn check_tls(&self) -> Result<(), Failure> {
+        let (given, missing) = match (&self.tls_cert, &self.tls_key) {
+            (Some(_), None) => ("tls_cert", "tls_key"),
+            (None, Some(_)) => ("tls_key", "tls_cert"),
+            _ => return Ok(()),
+        };
+        Err(Failure::start(format!(
+            "{given} is set ({}) but {missing} is not: TLS needs both the certificate and its private key",
+            self.origin(given)
+        )))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(flags: Flags, environment: &[(&str, &str)]) -> Result<Config, Failure> {
+        Config::load(flags, None, Environment::from_pairs(environment)).map(|loaded| loaded.config)
+    }
+
+    #[test]
+    fn every_default_is_a_value_that_would_be_accepted() {
+        let config = load(Flags::default(), &[]).unwrap();
+        assert_eq!(config.nodes.get(), 8);
+        assert_eq!(config.memory.0.bytes(), 128 << 20);
+        assert!(config.scheme.is_none() && config.root.is_none());
+        assert!(config.shown().iter().all(|(_, _, origin)| **origin == Origin::Default));
+    }
+
+    #[test]
+    fn every_setting_has_a_sentence_and_says_what_it_expects() {
+        for field in FIELDS.0 {
+            assert!(field.help().len() > 20 && !field.expected.is_empty(), "{}", field.name);
+        }
+    }
+
+    #[test]
+    fn half_of_tls_is_refused_by_name() {
+        let failure = load(Flags::default(), &[("CAIRN_TLS_KEY", "/k.pem")]).unwrap_err().to_string();
+        assert!(failure.contains("tls_key is set (environment CAIRN_TLS_KEY) but tls_cert is not"), "{failure}");
+    }
+
+    #[test]
+    fn an_empty_value_takes_back_what_a_lower_layer_set() {
+        let flags = Flags { scheme: Some(String::new()), ..Flags::default() };
+        let config = load(flags, &[("CAIRN_SCHEME", "4/5/7/8")]).unwrap();
+        assert!(config.scheme.is_none());
+        assert_eq!(*config.origin("scheme"), Origin::Flag("scheme"));
+    }
+}

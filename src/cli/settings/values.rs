@@ -1,0 +1,284 @@
+//! The kinds of values that settings have: how each is read and shown.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use serde_json::Value;
+use tracing_subscriber::EnvFilter;
+
+use super::ByteSize;
+use crate::erasure::Scheme;
+
+/// A value that any layer can hold as text.
+pub(super) trait Setting: Sized {
+    /// What a person may write; stands after "expected:".
+    const EXPECTED: &'static str;
+    /// Reads the text; none if it is not what is expected.
+    fn read(text: &str) -> Option<Self>;
+    /// The value as `cairn config` shows it; null where nothing is set.
+    fn json(&self) -> Value;
+}
+
+/// Nothing, written as an empty text, or a value.
+impl<T: Setting> Setting for Option<T> {
+    const EXPECTED: &'static str = T::EXPECTED;
+
+    fn read(text: &str) -> Option<Self> {
+        if text.is_empty() { Some(None) } else { T::read(text).map(Some) }
+    }
+
+    fn json(&self) -> Value {
+        self.as_ref().map_or(Value::Null, Setting::json)
+    }
+}
+
+impl Setting for PathBuf {
+    const EXPECTED: &'static str = "a path";
+
+    fn read(text: &str) -> Option<Self> {
+        (!text.is_empty() && !text.contains('\0')).then(|| text.into())
+    }
+
+    fn json(&self) -> Value {
+        self.to_string_lossy().into()
+    }
+}
+
+impl Setting for Scheme {
+    const EXPECTED: &'static str = "four whole numbers K/R/O/N with 1 <= K <= R <= O <= N <= 256, such as 4/5/7/8";
+
+    fn read(text: &str) -> Option<Self> {
+        text.parse().ok()
+    }
+
+    fn json(&self) -> Value {
+        self.to_string().into()
+    }
+}
+
+impl Setting for ByteSize {
+    const EXPECTED: &'static str = "a whole number and a unit, such as 128MiB or 500GB";
+
+    fn read(text: &str) -> Option<Self> {
+        text.parse().ok().filter(|size: &Self| size.bytes() > 0)
+    }
+
+    fn json(&self) -> Value {
+        self.to_string().into()
+    }
+}
+
+/// An address to serve on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Listen(pub SocketAddr);
+
+impl Setting for Listen {
+    const EXPECTED: &'static str = "an IP address and a port, such as 127.0.0.1:9000 or [::]:9000";
+
+    fn read(text: &str) -> Option<Self> {
+        text.parse().ok().map(Self)
+    }
+
+    fn json(&self) -> Value {
+        self.0.to_string().into()
+    }
+}
+
+/// How many local nodes: 1 to 256.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NodeCount(u16);
+
+impl NodeCount {
+    /// The number.
+    pub const fn get(self) -> u16 {
+        self.0
+    }
+}
+
+impl Setting for NodeCount {
+    const EXPECTED: &'static str = "a whole number from 1 to 256";
+
+    fn read(text: &str) -> Option<Self> {
+        text.parse().ok().filter(|count| (1..=256).contains(count)).map(Self)
+    }
+
+    fn json(&self) -> Value {
+        self.0.into()
+    }
+}
+
+/// A region's name, as it stands in a signature's scope.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Region(String);
+
+impl Region {
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Setting for Region {
+    const EXPECTED: &'static str = "a name of 1 to 64 lower-case letters, digits and hyphens";
+
+    fn read(text: &str) -> Option<Self> {
+        let letter = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+        ((1..=64).contains(&text.len()) && text.bytes().all(letter)).then(|| Self(text.to_owned()))
+    }
+
+    fn json(&self) -> Value {
+        self.0.as_str().into()
+    }
+}
+
+/// Host names under which buckets are host names, in lower case.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Domains(Vec<String>);
+
+impl Domains {
+    /// The names; may be none.
+    pub fn as_slice(&self) -> &[String] {
+        &self.0
+    }
+}
+
+impl Setting for Domains {
+    const EXPECTED: &'static str = "a list of host names without ports, such as s3.example.org,s3.internal";
+
+    fn read(text: &str) -> Option<Self> {
+        if text.is_empty() {
+            return Some(Self(Vec::new()));
+        }
+        text.split(',').map(|name| host_name(name.trim())).collect::<Option<_>>().map(Self)
+    }
+
+    fn json(&self) -> Value {
+        self.0.as_slice().into()
+    }
+}
+
+fn host_name(name: &str) -> Option<String> {
+    let inner = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+    let label = |label: &str| {
+        (1..=63).contains(&label.len()) && label.bytes().all(inner) && !label.starts_with('-') && !label.ends_with('-')
+    };
+    (name.len() <= 253 && name.split('.').all(label)).then(|| name.to_ascii_lowercase())
+}
+
+/// What to log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogFilter(String);
+
+/// Levels that may stand alone and then mean Cairn's own events.
+const LEVELS: [&str; 6] = ["error", "warn", "info", "debug", "trace", "off"];
+
+impl LogFilter {
+    /// The filter's directives: warnings of everything, and what was asked for.
+    pub fn directives(&self) -> String {
+        if LEVELS.contains(&self.0.as_str()) {
+            format!("warn,cairn={}", self.0)
+        } else {
+            format!("warn,cairn=info,{}", self.0)
+        }
+    }
+}
+
+impl Setting for LogFilter {
+    const EXPECTED: &'static str = "error, warn, info, debug, trace, off or directives such as cairn::node=debug";
+
+    fn read(text: &str) -> Option<Self> {
+        let filter = Self(text.to_owned());
+        let known = LEVELS.contains(&text) || text.split(',').all(|directive| directive.contains('='));
+        (known && EnvFilter::try_new(filter.directives()).is_ok()).then_some(filter)
+    }
+
+    fn json(&self) -> Value {
+        self.0.as_str().into()
+    }
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// A line for people.
+    Text,
+    /// A JSON object per line, for collectors.
+    Json,
+}
+
+impl Setting for LogFormat {
+    const EXPECTED: &'static str = "text or json";
+
+    fn read(text: &str) -> Option<Self> {
+        match text {
+            "text" => Some(Self::Text),
+            "json" => Some(Self::Json),
+            _ => None,
+        }
+    }
+
+    fn json(&self) -> Value {
+        match self {
+            Self::Text => "text".into(),
+            Self::Json => "json".into(),
+        }
+    }
+}
+
+/// The memory budget: enough for two segments of a small scheme.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Memory(pub ByteSize);
+
+/// Bytes of the smallest budget that two 8 MiB segments, with their parity,
+/// can be in flight with.
+const MEMORY_BYTES_MIN: u64 = 32 << 20;
+
+impl Setting for Memory {
+    const EXPECTED: &'static str = "a size of at least 32MiB, such as 128MiB or 1GiB";
+
+    fn read(text: &str) -> Option<Self> {
+        ByteSize::read(text).filter(|size| size.bytes() >= MEMORY_BYTES_MIN).map(Self)
+    }
+
+    fn json(&self) -> Value {
+        self.0.json()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn accepts<T: Setting>(good: &[&str], bad: &[&str]) {
+        for text in good {
+            assert!(T::read(text).is_some(), "{text} should be accepted");
+        }
+        for text in bad {
+            assert!(T::read(text).is_none(), "{text} should be refused");
+        }
+    }
+
+    #[test]
+    fn values_are_read_strictly() {
+        accepts::<Listen>(
+            &["127.0.0.1:0", "[::1]:80"],
+            &["", "9000", ":9000", "localhost:9000", "1.2.3.4", "::1:80:x"],
+        );
+        accepts::<NodeCount>(&["1", "256"], &["", "0", "257", "-1", "8.0", "eight"]);
+        accepts::<Region>(&["us-east-1", "x"], &["", "US", "a b", "a/b", &"r".repeat(65)]);
+        accepts::<Domains>(&["", "a", "s3.Example.org, b"], &["a:80", ",", "a..b", "-a", "https://a", "a/b"]);
+        accepts::<LogFormat>(&["text", "json"], &["", "TEXT", "xml"]);
+        accepts::<Memory>(&["32MiB", "1GiB"], &["", "31MiB", "0", "lots"]);
+        accepts::<Option<Scheme>>(
+            &["", "4/5/7/8", "1/1/1/1"],
+            &["4/5/7", "5/4/7/8", "0/1/1/1", "4/5/7/257", "a/b/c/d"],
+        );
+    }
+
+    #[test]
+    fn a_bare_level_means_cairns_own_events() {
+        assert_eq!(LogFilter::read("debug").unwrap().directives(), "warn,cairn=debug");
+        assert_eq!(LogFilter::read("hyper=info").unwrap().directives(), "warn,cairn=info,hyper=info");
+        accepts::<LogFilter>(&["off", "cairn::node=trace"], &["", "loud", "debug,", "cairn=loud"]);
+    }
+}

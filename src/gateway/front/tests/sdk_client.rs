@@ -1,0 +1,40 @@
+//! The SDK's way to a server: one plain HTTP/1.1 connection for each request.
+
+use aws_sdk_s3::config::SharedHttpClient;
+use aws_sdk_s3::primitives::SdkBody;
+use aws_smithy_runtime_api::client::http::{HttpConnector, HttpConnectorFuture, SharedHttpConnector, http_client_fn};
+use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
+use aws_smithy_runtime_api::client::result::ConnectorError;
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+#[derive(Debug)]
+struct Plain;
+
+impl HttpConnector for Plain {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        HttpConnectorFuture::new(async move { transmit(request).await.map_err(|e| ConnectorError::other(e, None)) })
+    }
+}
+
+async fn transmit(request: HttpRequest) -> Result<HttpResponse, Failure> {
+    let mut request = request.try_into_http1x()?;
+    let host = request.uri().authority().ok_or("no host")?.clone();
+    let stream = TcpStream::connect(host.as_str()).await?;
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+    tokio::spawn(connection);
+    if !request.headers().contains_key("host") {
+        request.headers_mut().insert("host", host.as_str().parse()?);
+    }
+    let path = request.uri().path_and_query().ok_or("no path")?.as_str().parse()?;
+    *request.uri_mut() = path;
+    let reply = sender.send_request(request).await?;
+    Ok(reply.map(SdkBody::from_body_1_x).try_into()?)
+}
+
+/// A client over plain connections.
+pub(super) fn client() -> SharedHttpClient {
+    http_client_fn(|_, _| SharedHttpConnector::new(Plain))
+}

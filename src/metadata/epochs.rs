@@ -1,0 +1,77 @@
+//! Upload epochs and the leases on them.
+//!
+//! A gateway or worker holds a lease on the oldest epoch that it still writes
+//! in. Reclaim takes the oldest leased epoch first and condemns only older
+//! pieces; a lease that has run out is removed by reclaim alone, and a commit
+//! whose lease is gone fails. So a clock that jumps loses nothing.
+
+use super::tx::{MetadataError, Operation, Tx, params};
+use crate::types::Epoch;
+
+/// Who holds a lease: random bytes, new at every start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Holder(pub [u8; 16]);
+
+/// What an upload writes under, from its first piece to its commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lease {
+    /// The process that writes.
+    pub holder: Holder,
+    /// The epoch in which the upload began.
+    pub epoch: Epoch,
+}
+
+/// Milliseconds of the database's clock for which a lease is good.
+const LEASE_MS: i64 = 10 * 60 * 1000;
+
+/// Begins a lease at a new epoch.
+pub struct AcquireLease {
+    /// The process that will write.
+    pub holder: Holder,
+}
+
+impl Operation for AcquireLease {
+    type Output = Epoch;
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<Epoch, MetadataError> {
+        let epoch = tx.next("epoch").await?;
+        let expires = tx.now().await?.0 + LEASE_MS;
+        let insert = "INSERT INTO leases (holder, oldest_epoch, expires_ms) VALUES (?1, ?2, ?3) \
+                      ON CONFLICT (holder) DO UPDATE SET oldest_epoch = ?2, expires_ms = ?3";
+        tx.execute(insert, params![&self.holder.0, epoch, expires]).await?;
+        Ok(Epoch(epoch))
+    }
+}
+
+/// Prolongs a lease and moves it up to the oldest epoch that is still written
+/// in. Answers a new epoch for uploads that begin from now on.
+pub struct RenewLease {
+    /// The process that writes.
+    pub holder: Holder,
+    /// The oldest epoch that it still writes in; the new one without.
+    pub oldest: Option<Epoch>,
+}
+
+impl Operation for RenewLease {
+    type Output = Epoch;
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<Epoch, MetadataError> {
+        let epoch = tx.next("epoch").await?;
+        let oldest = self.oldest.map_or(epoch, |oldest| oldest.0);
+        let expires = tx.now().await?.0 + LEASE_MS;
+        let update = "UPDATE leases SET oldest_epoch = ?2, expires_ms = ?3 WHERE holder = ?1";
+        match tx.execute(update, params![&self.holder.0, oldest, expires]).await? {
+            1 => Ok(Epoch(epoch)),
+            _ => Err(MetadataError::LeaseLost),
+        }
+    }
+}
+
+/// Fails unless the lease still covers its epoch.
+pub(super) async fn check(tx: &mut Tx<'_>, lease: &Lease) -> Result<(), MetadataError> {
+    let sql = "SELECT 1 FROM leases WHERE holder = ?1 AND oldest_epoch <= ?2";
+    match tx.first(sql, params![&lease.holder.0, lease.epoch.0]).await? {
+        Some(_) => Ok(()),
+        None => Err(MetadataError::LeaseLost),
+    }
+}

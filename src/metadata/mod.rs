@@ -1,0 +1,55 @@
+//! The contract with the database, and its SQL.
+//!
+//! Everything that must survive and be agreed upon: buckets, objects, bodies,
+//! streams, segments, uploads, nodes, epochs. An operation is a struct with
+//! what it needs; [`Metadata::write`] runs it in a transaction and returns
+//! when that is durable, [`Metadata::read`] runs it on a snapshot. Operations
+//! may be run again after a conflict, so they take nothing that cannot be
+//! taken twice.
+//!
+//! Never decrypts, knows no S3 and no network. SQL stands nowhere else.
+//!
+//! What must hold, whatever the engine:
+//! - taking a reference is an update that fails unless the thing is alive, in
+//!   the same transaction as what refers to it;
+//! - a segment's pieces change only together with its revision;
+//! - a commit of pieces fails when the writer's lease is gone;
+//! - the order of writes is a sequence assigned in the commit, never a clock.
+
+mod bodies;
+mod buckets;
+mod cluster;
+mod codec;
+mod epochs;
+mod garbage;
+mod list;
+mod nodes;
+mod objects;
+mod schema;
+mod segments;
+mod sqlite;
+mod streams;
+mod tx;
+mod uploads;
+
+pub use bodies::{NewBody, PartRecord, Span};
+pub use buckets::{BucketRow, CreateBucket, CreatedBucket, DeleteBucket, DeletedBucket, FindBucket, ListBuckets};
+pub use cluster::{ClusterRow, OpenCluster};
+pub use epochs::{AcquireLease, Holder, Lease, RenewLease};
+pub use garbage::{
+    CondemnPieces, CondemnedPiece, ForgetCondemned, MarkTrashed, PiecesToPurge, PiecesToTrash, ReleaseGarbage,
+};
+pub use list::{ListObjects, ListUploads, ListedPage, ListedRow, ListedUpload, ListedUploads};
+pub use nodes::{ListNodes, NodeRow, NodeState, RecordHello, RegisterNode, ReplaceNode};
+pub use objects::{
+    CommitObject, CommitShared, CopyObject, Current, DeleteObjects, FindObject, FindStreams, FoundObject, InlineStream,
+    NewObject, ObjectContent, Refusal, SharedMember, Source, check_condition,
+};
+pub use segments::{FindSegments, NewSegment, PiecePlace, SegmentRow};
+pub use sqlite::SqliteOptions;
+pub use streams::{Extent, NewStream, StreamContent, StreamRow};
+pub use tx::{Metadata, MetadataError, Operation, Tx};
+pub use uploads::{
+    AbortUpload, CommitCopiedPart, CommitPart, CompleteObject, CreateMultipart, FindUpload, ListParts, NewPart,
+    PartRow, UploadRow,
+};

@@ -1,0 +1,152 @@
+//! The tables, as numbered migrations that only go forward.
+//!
+//! Ids are random bytes, keys and names are bytes (never collated), lists
+//! inside a row are laid out by `codec`. Rows that could not be made to carry
+//! these later carry them from the start: format numbers (in each list),
+//! key versions, epochs, incarnations, revisions, the segment's root, the
+//! generation.
+
+/// Migrations in order: the first makes schema version 1.
+pub const MIGRATIONS: &[&str] = &[V1];
+
+const V1: &str = "
+CREATE TABLE cluster (
+    one INTEGER PRIMARY KEY CHECK (one = 1),
+    cluster_id BLOB NOT NULL,
+    generation INTEGER NOT NULL,
+    key_version INTEGER NOT NULL,
+    created_ms INTEGER NOT NULL
+);
+
+CREATE TABLE counters (
+    name BLOB PRIMARY KEY,
+    value INTEGER NOT NULL
+) WITHOUT ROWID;
+
+CREATE TABLE leases (
+    holder BLOB PRIMARY KEY,
+    oldest_epoch INTEGER NOT NULL,
+    expires_ms INTEGER NOT NULL
+) WITHOUT ROWID;
+
+CREATE TABLE nodes (
+    node_no INTEGER PRIMARY KEY,
+    node_id BLOB NOT NULL UNIQUE,
+    state INTEGER NOT NULL,
+    place BLOB,
+    owner BLOB,
+    labels BLOB NOT NULL,
+    joined_ms INTEGER NOT NULL,
+    last_instance BLOB,
+    start_counter INTEGER NOT NULL,
+    log_position INTEGER NOT NULL
+);
+
+CREATE TABLE buckets (
+    bucket_no INTEGER PRIMARY KEY,
+    name BLOB NOT NULL UNIQUE,
+    created_ms INTEGER NOT NULL
+);
+
+-- The current version of each key. What a list needs stands before what it
+-- does not, so that a list never touches the rest.
+CREATE TABLE objects (
+    bucket_no INTEGER NOT NULL,
+    key BLOB NOT NULL,
+    size_bytes INTEGER NOT NULL,
+    modified_ms INTEGER NOT NULL,
+    etag BLOB NOT NULL,
+    checksum BLOB,
+    storage_class BLOB,
+    sequence INTEGER NOT NULL,
+    version_id BLOB,
+    body_id BLOB,
+    upload_id BLOB,
+    part_count INTEGER,
+    headers BLOB NOT NULL,
+    inline BLOB,
+    PRIMARY KEY (bucket_no, key)
+) WITHOUT ROWID;
+
+CREATE TABLE bodies (
+    body_id BLOB PRIMARY KEY,
+    refs INTEGER NOT NULL,
+    size_bytes INTEGER NOT NULL,
+    spans BLOB NOT NULL,
+    parts BLOB
+) WITHOUT ROWID;
+
+CREATE TABLE streams (
+    stream_id BLOB PRIMARY KEY,
+    refs INTEGER NOT NULL,
+    size_bytes INTEGER NOT NULL,
+    format INTEGER NOT NULL,
+    key_version INTEGER NOT NULL,
+    wrapped_key BLOB NOT NULL,
+    md5 BLOB NOT NULL,
+    checksum BLOB,
+    revision INTEGER NOT NULL,
+    extents BLOB,
+    inline BLOB
+) WITHOUT ROWID;
+
+CREATE TABLE segments (
+    segment_id BLOB PRIMARY KEY,
+    layout BLOB NOT NULL,
+    mac_key BLOB NOT NULL,
+    root BLOB NOT NULL,
+    epoch INTEGER NOT NULL,
+    revision INTEGER NOT NULL,
+    streams INTEGER NOT NULL,
+    live_bytes INTEGER NOT NULL,
+    pieces BLOB NOT NULL
+) WITHOUT ROWID;
+
+CREATE TABLE uploads (
+    bucket_no INTEGER NOT NULL,
+    key BLOB NOT NULL,
+    upload_id BLOB NOT NULL,
+    initiated_ms INTEGER NOT NULL,
+    checksum INTEGER,
+    storage_class BLOB,
+    headers BLOB NOT NULL,
+    PRIMARY KEY (bucket_no, key, upload_id)
+) WITHOUT ROWID;
+
+CREATE TABLE parts (
+    upload_id BLOB NOT NULL,
+    number INTEGER NOT NULL,
+    size_bytes INTEGER NOT NULL,
+    modified_ms INTEGER NOT NULL,
+    etag BLOB NOT NULL,
+    checksum BLOB,
+    spans BLOB NOT NULL,
+    PRIMARY KEY (upload_id, number)
+) WITHOUT ROWID;
+
+-- Spans that nothing refers to any more, until a worker has given their
+-- streams back.
+CREATE TABLE garbage (
+    garbage_no INTEGER PRIMARY KEY,
+    spans BLOB NOT NULL
+);
+
+-- Pieces that nothing refers to any more: on their way to their node's trash
+-- (trashed_ms is NULL), or in it.
+CREATE TABLE condemned (
+    node_no INTEGER NOT NULL,
+    segment_id BLOB NOT NULL,
+    piece INTEGER NOT NULL,
+    incarnation INTEGER NOT NULL,
+    trashed_ms INTEGER,
+    PRIMARY KEY (node_no, segment_id, piece, incarnation)
+) WITHOUT ROWID;
+CREATE INDEX condemned_by_time ON condemned (trashed_ms);
+
+INSERT INTO counters (name, value) VALUES
+    (CAST('epoch' AS BLOB), 0),
+    (CAST('sequence' AS BLOB), 0),
+    (CAST('bucket' AS BLOB), 0),
+    (CAST('node' AS BLOB), 0),
+    (CAST('garbage' AS BLOB), 0);
+";

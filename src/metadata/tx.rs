@@ -1,0 +1,239 @@
+//! Operations, transactions and values: what every engine offers.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use super::sqlite::Sqlite;
+use crate::types::{IdError, UnixMillis};
+
+/// Why the database did not do what it was asked. What a caller decides on is
+/// in the operations' outputs; these are failures.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum MetadataError {
+    /// Try again: the engine was busy, restarting or closing.
+    #[error("the metadata database is not available: {0}")]
+    Unavailable(String),
+    /// No room for the database to grow.
+    #[error("the metadata database has no room left on its disk")]
+    Full,
+    /// The writer's lease is gone: what it uploaded may have been reclaimed.
+    #[error("the lease of this upload has expired; it must be started again")]
+    LeaseLost,
+    /// A row that cannot be what was written.
+    #[error("the metadata database is damaged: {0}")]
+    Corrupt(String),
+    /// The database is of another version or cluster, or cannot be opened.
+    #[error("{0}")]
+    Unusable(String),
+    /// Anything else the engine says.
+    #[error("the metadata database failed: {0}")]
+    Failed(String),
+}
+
+impl From<IdError> for MetadataError {
+    fn from(error: IdError) -> Self {
+        Self::Corrupt(error.to_string())
+    }
+}
+
+/// A transaction's worth of work, with everything it needs.
+pub trait Operation: Send + Sync + 'static {
+    /// What it answers.
+    type Output: Send + 'static;
+
+    /// Does it. May be run again from the start after a conflict.
+    fn run<'a>(&'a self, tx: &'a mut Tx<'_>) -> impl Future<Output = Result<Self::Output, MetadataError>> + Send + 'a;
+}
+
+/// The database. Cheap to clone.
+#[derive(Clone)]
+pub struct Metadata {
+    pub(super) engine: Arc<Sqlite>,
+}
+
+impl Metadata {
+    /// Runs an operation and returns when its changes are durable.
+    pub async fn write<O: Operation>(&self, operation: O) -> Result<O::Output, MetadataError> {
+        self.engine.write(operation).await
+    }
+
+    /// Runs an operation that changes nothing, on a snapshot.
+    pub async fn read<O: Operation>(&self, operation: O) -> Result<O::Output, MetadataError> {
+        self.engine.read(operation).await
+    }
+
+    /// Finishes what was asked for and closes the database, so that a later
+    /// start has nothing to recover.
+    pub async fn close(&self) {
+        self.engine.close().await;
+    }
+}
+
+/// A value bound to a statement's `?1 … ?n`.
+#[derive(Debug, Clone, Copy)]
+pub enum Param<'a> {
+    Null,
+    Int(i64),
+    Bytes(&'a [u8]),
+}
+
+impl From<i64> for Param<'_> {
+    fn from(value: i64) -> Self {
+        Self::Int(value)
+    }
+}
+
+impl From<u64> for Param<'_> {
+    fn from(value: u64) -> Self {
+        Self::Int(value as i64)
+    }
+}
+
+impl From<u32> for Param<'_> {
+    fn from(value: u32) -> Self {
+        Self::Int(value.into())
+    }
+}
+
+impl From<UnixMillis> for Param<'_> {
+    fn from(value: UnixMillis) -> Self {
+        Self::Int(value.0)
+    }
+}
+
+impl<'a> From<&'a [u8]> for Param<'a> {
+    fn from(value: &'a [u8]) -> Self {
+        Self::Bytes(value)
+    }
+}
+
+impl<'a> From<&'a Vec<u8>> for Param<'a> {
+    fn from(value: &'a Vec<u8>) -> Self {
+        Self::Bytes(value)
+    }
+}
+
+impl<'a, const N: usize> From<&'a [u8; N]> for Param<'a> {
+    fn from(value: &'a [u8; N]) -> Self {
+        Self::Bytes(value)
+    }
+}
+
+impl<'a> From<&'a str> for Param<'a> {
+    fn from(value: &'a str) -> Self {
+        Self::Bytes(value.as_bytes())
+    }
+}
+
+impl<'a, T: Into<Param<'a>>> From<Option<T>> for Param<'a> {
+    fn from(value: Option<T>) -> Self {
+        value.map_or(Self::Null, Into::into)
+    }
+}
+
+/// Binds values in the order of `?1 … ?n`.
+macro_rules! params {
+    ($($value:expr),* $(,)?) => { &[$($crate::metadata::tx::Param::from($value)),*] };
+}
+pub(super) use params;
+
+/// A value of a row that came back.
+#[derive(Debug, Clone)]
+pub enum Value {
+    Null,
+    Int(i64),
+    Bytes(Vec<u8>),
+}
+
+/// A row that came back.
+#[derive(Debug)]
+pub struct Row(pub Vec<Value>);
+
+impl Row {
+    fn wrong(&self, column: usize) -> MetadataError {
+        MetadataError::Corrupt(format!("column {column} has an unexpected type"))
+    }
+
+    pub fn int(&self, column: usize) -> Result<i64, MetadataError> {
+        match self.0.get(column) {
+            Some(Value::Int(value)) => Ok(*value),
+            _ => Err(self.wrong(column)),
+        }
+    }
+
+    pub fn u64(&self, column: usize) -> Result<u64, MetadataError> {
+        u64::try_from(self.int(column)?).map_err(|_| self.wrong(column))
+    }
+
+    pub fn u32(&self, column: usize) -> Result<u32, MetadataError> {
+        u32::try_from(self.int(column)?).map_err(|_| self.wrong(column))
+    }
+
+    pub fn maybe_u64(&self, column: usize) -> Result<Option<u64>, MetadataError> {
+        match self.0.get(column) {
+            Some(Value::Null) => Ok(None),
+            _ => self.u64(column).map(Some),
+        }
+    }
+
+    pub fn bytes(&self, column: usize) -> Result<&[u8], MetadataError> {
+        match self.0.get(column) {
+            Some(Value::Bytes(value)) => Ok(value),
+            _ => Err(self.wrong(column)),
+        }
+    }
+
+    pub fn optional(&self, column: usize) -> Result<Option<&[u8]>, MetadataError> {
+        match self.0.get(column) {
+            Some(Value::Null) => Ok(None),
+            _ => self.bytes(column).map(Some),
+        }
+    }
+
+    pub fn text(&self, column: usize) -> Result<String, MetadataError> {
+        super::codec::text(self.bytes(column)?)
+    }
+
+    pub fn array<const N: usize>(&self, column: usize) -> Result<[u8; N], MetadataError> {
+        self.bytes(column)?.try_into().map_err(|_| self.wrong(column))
+    }
+}
+
+/// A transaction in progress.
+pub struct Tx<'c> {
+    pub(super) connection: &'c mut rusqlite::Connection,
+}
+
+impl Tx<'_> {
+    /// Runs a statement; answers how many rows it changed.
+    pub(super) async fn execute(&mut self, sql: &'static str, params: &[Param<'_>]) -> Result<usize, MetadataError> {
+        super::sqlite::execute(self.connection, sql, params)
+    }
+
+    /// Runs a statement and collects its rows.
+    pub(super) async fn query(&mut self, sql: &'static str, params: &[Param<'_>]) -> Result<Vec<Row>, MetadataError> {
+        super::sqlite::query(self.connection, sql, params)
+    }
+
+    /// Runs a statement that answers at most one row.
+    pub(super) async fn first(
+        &mut self,
+        sql: &'static str,
+        params: &[Param<'_>],
+    ) -> Result<Option<Row>, MetadataError> {
+        Ok(self.query(sql, params).await?.into_iter().next())
+    }
+
+    /// The database's clock.
+    pub(super) async fn now(&mut self) -> Result<UnixMillis, MetadataError> {
+        let row = self.first("SELECT CAST(unixepoch('subsec') * 1000 AS INTEGER)", &[]).await?;
+        row.ok_or_else(|| MetadataError::Failed("no clock".into()))?.int(0).map(UnixMillis)
+    }
+
+    /// The next value of a counter, within this transaction.
+    pub(super) async fn next(&mut self, counter: &'static str) -> Result<u64, MetadataError> {
+        let sql = "UPDATE counters SET value = value + 1 WHERE name = ?1 RETURNING value";
+        let row = self.first(sql, params![counter]).await?;
+        row.ok_or_else(|| MetadataError::Corrupt(format!("the counter {counter} is missing")))?.u64(0)
+    }
+}

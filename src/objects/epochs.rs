@@ -1,0 +1,100 @@
+//! This process's lease on the epochs in which its uploads began.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use crate::env::Env;
+use crate::metadata::{AcquireLease, Holder, Lease, Metadata, MetadataError, RenewLease};
+use crate::types::Epoch;
+
+/// How often the lease is prolonged: a small part of the time it is good for.
+const RENEW_EVERY: Duration = Duration::from_secs(20);
+
+/// The epochs of this process's uploads. Cheap to clone.
+#[derive(Clone)]
+pub struct Epochs {
+    holder: Holder,
+    state: Arc<Mutex<State>>,
+}
+
+struct State {
+    current: Epoch,
+    active: BTreeMap<Epoch, usize>,
+}
+
+impl Epochs {
+    /// Takes a lease in the database and keeps it for as long as the process runs.
+    pub async fn start(metadata: Metadata, env: &Env) -> Result<Self, MetadataError> {
+        let holder = Holder(env.random());
+        let current = metadata.write(AcquireLease { holder }).await?;
+        let epochs = Self { holder, state: Arc::new(Mutex::new(State { current, active: BTreeMap::new() })) };
+        let keeper = epochs.clone();
+        tokio::spawn(async move { keeper.keep(metadata).await });
+        Ok(epochs)
+    }
+
+    /// An upload begins: its epoch stays leased until the guard is dropped.
+    pub fn begin(&self) -> EpochGuard {
+        let mut state = self.lock();
+        let epoch = state.current;
+        *state.active.entry(epoch).or_default() += 1;
+        EpochGuard { epochs: self.clone(), epoch }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn keep(self, metadata: Metadata) {
+        loop {
+            tokio::time::sleep(RENEW_EVERY).await;
+            match self.renew(&metadata).await {
+                Ok(epoch) => self.lock().current = epoch,
+                Err(error) => tracing::warn!(%error, "the upload lease could not be renewed; trying again"),
+            }
+        }
+    }
+
+    async fn renew(&self, metadata: &Metadata) -> Result<Epoch, MetadataError> {
+        // Uploads may still begin in the current epoch until the new one is known here.
+        let oldest = {
+            let state = self.lock();
+            state.active.keys().next().copied().map_or(state.current, |oldest| oldest.min(state.current))
+        };
+        match metadata.write(RenewLease { holder: self.holder, oldest: Some(oldest) }).await {
+            Err(MetadataError::LeaseLost) => metadata.write(AcquireLease { holder: self.holder }).await,
+            renewed => renewed,
+        }
+    }
+}
+
+/// An upload in progress.
+pub struct EpochGuard {
+    epochs: Epochs,
+    epoch: Epoch,
+}
+
+impl EpochGuard {
+    /// The epoch in which it began.
+    pub fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    /// What its commit has to show.
+    pub fn lease(&self) -> Lease {
+        Lease { holder: self.epochs.holder, epoch: self.epoch }
+    }
+}
+
+impl Drop for EpochGuard {
+    fn drop(&mut self) {
+        let mut state = self.epochs.lock();
+        if let Some(count) = state.active.get_mut(&self.epoch) {
+            *count -= 1;
+            if *count == 0 {
+                state.active.remove(&self.epoch);
+            }
+        }
+    }
+}
