@@ -14,6 +14,6 @@ pub mod transport;
 
 // Second floor: services.
 #[cfg(feature = "server")]
-//pub mod node;
+pub mod node;
 #[cfg(feature = "server")]
 pub mod objects;

@@ -40,4 +40,4 @@ pub use nodes::{NodeStatus, Nodes};
 pub use tuning::{BUFFER_BYTES, SILENCE_MAX, Tuning};
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

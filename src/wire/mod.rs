@@ -21,6 +21,8 @@ mod text;
 mod welcome;
 
 pub use frame::{FRAME_HEADER_BYTES, encode_frame, frame_length};
+#[cfg(test)]
+pub(crate) use hello::example as example_hello;
 pub use hello::{Hello, Purpose};
 pub use reply::{Changed, ErrorBody, ErrorKind, InventoryEntry, Usage, decode_inventory, encode_inventory};
 pub use request::{

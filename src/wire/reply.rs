@@ -7,7 +7,7 @@ use crate::types::limits::{INVENTORY_PAGE_MAX, JSON_REPLY_BYTES_MAX, SENTENCE_BY
 use crate::types::{Epoch, PieceId};
 
 /// A node's space. Live, trash, dead and overhead bytes are what its disk use
-/// shows; free bytes are what it still promises to take.
+/// shows; with the free bytes they are its capacity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Usage {
     /// Bytes of pieces that are neither trashed nor deleted.
@@ -18,14 +18,19 @@ pub struct Usage {
     pub dead_bytes: u64,
     /// Bytes of record headers, indexes and the like.
     pub overhead_bytes: u64,
-    /// Bytes that the node would still take.
+    /// Bytes of the capacity that nothing uses.
     pub free_bytes: u64,
+    /// Bytes of pieces that the node would still take: a little less.
+    pub writable_bytes: u64,
     /// Bytes that the volunteer promised.
     pub capacity_bytes: u64,
-    /// Number of live pieces.
+    /// Number of pieces, live and in the trash.
     pub pieces: u64,
     /// Number of pieces in the trash.
     pub trashed: u64,
+    /// Number of pieces that the node knows it has lost or that its disk
+    /// changed, and that were not stored anew or purged since.
+    pub damaged: u64,
 }
 
 /// How many pieces a list request changed; the others were so already.

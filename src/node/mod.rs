@@ -1,0 +1,17 @@
+//! The storage node: piece store, service, joining. Knows piece ids and
+//! ciphertext; not buckets, keys, segments or who asks.
+//!
+//! A node opens no port: it dials every door of its cluster (`dial`) and serves
+//! on the connections that it dialled (`service`).
+
+mod dial;
+mod run;
+mod service;
+mod state;
+pub mod store;
+
+#[cfg(test)]
+mod tests;
+
+pub use run::{DoorState, DoorStatus, Node, NodeConfig, StartError};
+pub use state::StateError;
