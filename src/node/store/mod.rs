@@ -1,0 +1,428 @@
+//! The piece store: pieces in append-only logs, an index in memory.
+//!
+//! A piece is written once, whole, and acknowledged after an fsync that
+//! concurrent pieces share. Logs hold self-describing records (`record` has the
+//! byte table), so the index can be rebuilt from them; a checkpoint saves most
+//! of that work. Deletes move a piece to the trash, where it stays readable
+//! until it is purged; compaction gives the space back. Knows ids and bytes.
+//!
+//! ```text
+//! DIR/lock               held while the store is open
+//! DIR/index.checkpoint   the index as of some moment
+//! DIR/logs/0000002a.log  records, appended; at most 1 GiB
+//! ```
+
+mod admit;
+mod checkpoint;
+mod compact;
+mod disk;
+mod error;
+mod index;
+mod log;
+mod open;
+mod queue;
+pub mod record;
+mod replay;
+mod scan;
+mod usage;
+mod writer;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeSet;
+use std::ops::Range;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::thread::JoinHandle;
+
+use bytes::Bytes;
+
+use self::disk::{Disk, RealDisk};
+pub use self::error::StoreError;
+use self::index::{Entry, Index};
+use self::log::LogFile;
+use self::queue::{Change, Draft, Queue, Request, Stored};
+use self::record::{BODY_BYTES_MAX, Header, Kind, body_checksum};
+use self::writer::{Active, Writer};
+use crate::types::{Epoch, PieceId};
+
+/// Ids in one request to the writer, at most.
+const CHANGE_IDS_MAX: usize = 4096;
+
+/// A node's durable log position: the number of the last record that is
+/// durable. It only rises, also over restarts; one that fell is a rollback.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct LogPosition(pub u64);
+
+/// How a store is opened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoreOptions {
+    /// Bytes that the logs may take, all together. Puts beyond it are refused.
+    pub capacity_bytes: u64,
+    /// Bytes of one log, at most (`limits::LOG_BYTES_MAX`). In small stores
+    /// logs are smaller still: a sixteenth of the capacity.
+    pub log_bytes_max: u64,
+}
+
+/// What opening found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct OpenReport {
+    /// Damaged stretches and bodies in the logs; each may have been several records.
+    pub damaged_records: u64,
+    /// Pieces known to be damaged or gone. Those of which a header is left stay
+    /// readable by range: some of their shares may be good.
+    pub lost: Vec<PieceId>,
+    /// Pieces at the end of the newest log that were not whole: a crash during
+    /// a put, or damage to pieces that had just been acknowledged.
+    pub torn: Vec<PieceId>,
+    /// Bytes cut off the newest log.
+    pub torn_bytes: u64,
+    /// Pieces in the store, live and in the trash.
+    pub pieces: u64,
+    /// Whether the checkpoint saved reading the logs.
+    pub from_checkpoint: bool,
+}
+
+/// Whether a piece is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum PieceState {
+    /// Wanted.
+    Live,
+    /// Deleted, still readable, can be restored.
+    Trash,
+}
+
+/// What the store knows of a piece.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PieceInfo {
+    /// Bytes of the piece.
+    pub length: u64,
+    /// The epoch in which it was uploaded.
+    pub epoch: Epoch,
+    /// Live or in the trash.
+    pub state: PieceState,
+}
+
+/// Where the bytes are. Live, trash, dead and overhead are together exactly
+/// the bytes of the log files.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Bytes of live pieces, headers included.
+    pub live_bytes: u64,
+    /// Bytes of pieces in the trash, headers included.
+    pub trash_bytes: u64,
+    /// Bytes that compaction gives back.
+    pub dead_bytes: u64,
+    /// Bytes of records that are not pieces.
+    pub overhead_bytes: u64,
+    /// Capacity less the bytes of the log files.
+    pub free_bytes: u64,
+    /// Bytes that puts may still add: free bytes less what is kept back for
+    /// deletes and compaction. The disk may hold less.
+    pub writable_bytes: u64,
+    /// The promised capacity.
+    pub capacity_bytes: u64,
+    /// Pieces, live and in the trash.
+    pub pieces: u64,
+    /// Pieces in the trash.
+    pub trashed: u64,
+}
+
+/// What one step of compaction did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CompactReport {
+    /// The log that was rewritten and unlinked.
+    pub log: Option<u32>,
+    /// Bytes that came back.
+    pub freed_bytes: u64,
+    /// Bytes that were written again.
+    pub moved_bytes: u64,
+    /// Pieces that were found damaged.
+    pub lost: Vec<PieceId>,
+}
+
+/// A node's pieces. Cheap to clone; all clones are one store. Dropping the
+/// last one stops it without a checkpoint; [`PieceStore::close`] is kinder.
+#[derive(Clone)]
+pub struct PieceStore {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    shared: Arc<Shared>,
+    options: StoreOptions,
+    compaction: tokio::sync::Mutex<()>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// What callers and the writer share. Only the writer changes pieces.
+struct Shared {
+    index: RwLock<Index>,
+    queue: Queue,
+    position: AtomicU64,
+    failure: Mutex<Option<String>>,
+    damaged: Mutex<BTreeSet<PieceId>>,
+}
+
+impl PieceStore {
+    /// Opens the store in a folder, or makes one. Blocks: with a checkpoint for
+    /// as long as it takes to read it, without for a walk over all headers.
+    pub fn open(dir: &Path, options: StoreOptions) -> Result<(PieceStore, OpenReport), StoreError> {
+        Self::open_on(Arc::new(RealDisk), dir, options)
+    }
+
+    fn open_on(
+        disk: Arc<dyn Disk>,
+        dir: &Path,
+        mut options: StoreOptions,
+    ) -> Result<(PieceStore, OpenReport), StoreError> {
+        options.log_bytes_max = usage::log_bytes_max(&options);
+        let opened = open::open(dir, options.log_bytes_max, &*disk)?;
+        let active = opened.active.map(|file| {
+            let length = opened.index.logs.get(&file.number).map_or(0, |log| log.length);
+            Active { file, length }
+        });
+        let shared = Arc::new(Shared {
+            index: RwLock::new(opened.index),
+            queue: Queue::default(),
+            position: AtomicU64::new(opened.position),
+            failure: Mutex::default(),
+            damaged: Mutex::new(opened.report.lost.iter().chain(&opened.report.torn).copied().collect()),
+        });
+        let writer = Writer {
+            shared: Arc::clone(&shared),
+            disk,
+            dir: dir.to_owned(),
+            options: options.clone(),
+            active,
+            vouched: opened.vouched,
+            next_log: opened.next_log,
+            next_sequence: opened.position + 1,
+            no_room_until: None,
+            since_checkpoint: 0,
+            lock: opened.lock,
+        };
+        let thread = std::thread::Builder::new()
+            .name("piece-store".into())
+            .spawn(move || writer.run())
+            .map_err(|error| StoreError::io("starting the writer of", dir, &error))?;
+        let (compaction, thread) = (tokio::sync::Mutex::new(()), Mutex::new(Some(thread)));
+        Ok((PieceStore { inner: Arc::new(Inner { shared, options, compaction, thread }) }, opened.report))
+    }
+
+    /// Stores a piece and returns once it is durable. The same id with the same
+    /// bytes again is fine (and takes it out of the trash); with other bytes it
+    /// is a conflict. A damaged piece is written anew.
+    pub async fn put(&self, id: PieceId, epoch: Epoch, body: Bytes) -> Result<LogPosition, StoreError> {
+        let length = body.len() as u64;
+        let record_length = u32::try_from(length).ok().filter(|length| *length <= BODY_BYTES_MAX);
+        let record_length = record_length.ok_or(StoreError::TooLarge { length })?;
+        let header = Header {
+            kind: Kind::Piece,
+            first_of_batch: false,
+            moved: false,
+            in_trash: false,
+            id,
+            epoch,
+            sequence: 0,
+            length: record_length,
+            body_checksum: body_checksum(&body),
+        };
+        loop {
+            let mut replacing = None;
+            if let Some((file, entry)) = self.inner.shared.find(&id) {
+                match self.compare(id, &body, file, entry).await {
+                    Ok(()) => return Ok(LogPosition(entry.sequence)),
+                    Err(StoreError::Damaged { .. }) => replacing = Some((entry.log, entry.offset)),
+                    Err(error) => return Err(error),
+                }
+            }
+            let draft = Draft { header, body: body.clone() };
+            match self.ask(|reply| Request::Put { draft, replacing, reply }).await? {
+                Stored::At(position) => {
+                    self.inner.shared.forget_damage(&id);
+                    return Ok(position);
+                }
+                Stored::Raced => {}
+            }
+        }
+    }
+
+    /// Whether the piece that is stored has these bytes; takes it out of the trash.
+    async fn compare(&self, id: PieceId, body: &Bytes, file: Arc<LogFile>, entry: Entry) -> Result<(), StoreError> {
+        if entry.length as usize != body.len() {
+            return Err(StoreError::Conflict);
+        }
+        let (_, stored) = blocking(move || file.read_piece(&id, &entry)).await?;
+        if stored != *body {
+            return Err(StoreError::Conflict);
+        }
+        if entry.state == PieceState::Trash {
+            self.restore(&[id]).await?;
+        }
+        match self.inner.shared.failure() {
+            Some(reason) => Err(StoreError::Failed(reason)),
+            None => Ok(()),
+        }
+    }
+
+    /// Bytes `range` of a piece, live or in the trash. The whole piece is
+    /// checked against its checksum; a part of one is not, as its reader has a
+    /// MAC for every share.
+    pub async fn get(&self, id: PieceId, range: Range<u64>) -> Result<Bytes, StoreError> {
+        let (file, entry) = self.inner.shared.find(&id).ok_or(StoreError::Missing)?;
+        let outside = StoreError::OutOfRange { length: u64::from(entry.length) };
+        let (Ok(start), Ok(end)) = (u32::try_from(range.start), u32::try_from(range.end)) else {
+            return Err(outside);
+        };
+        if start > end || end > entry.length {
+            return Err(outside);
+        }
+        let whole = start == 0 && end == entry.length;
+        let read = blocking(move || match whole {
+            true => file.read_piece(&id, &entry).map(|(_, body)| body),
+            false => file.read_range(&id, &entry, start, end),
+        });
+        let result = read.await;
+        if matches!(result, Err(StoreError::Damaged { .. })) {
+            self.inner.shared.note_damage(&[id]);
+        }
+        result
+    }
+
+    /// What is known of a piece.
+    pub fn stat(&self, id: &PieceId) -> Option<PieceInfo> {
+        self.inner.shared.index().pieces.get(id).map(Entry::info)
+    }
+
+    /// Moves live pieces to the trash; durable on return. Returns how many were
+    /// moved: unknown ones and those already there are fine.
+    pub async fn trash(&self, ids: &[PieceId]) -> Result<usize, StoreError> {
+        self.change(Change::Trash, ids).await
+    }
+
+    /// Takes pieces out of the trash; durable on return. Returns how many.
+    pub async fn restore(&self, ids: &[PieceId]) -> Result<usize, StoreError> {
+        self.change(Change::Restore, ids).await
+    }
+
+    /// Forgets pieces that are in the trash, and no others; durable on return.
+    /// Returns how many. Compaction gives their space back.
+    pub async fn purge(&self, ids: &[PieceId]) -> Result<usize, StoreError> {
+        let purged = self.change(Change::Purge, ids).await?;
+        let gone: Vec<&PieceId> = ids.iter().filter(|id| self.stat(id).is_none()).collect();
+        gone.into_iter().for_each(|id| self.inner.shared.forget_damage(id));
+        Ok(purged)
+    }
+
+    async fn change(&self, change: Change, ids: &[PieceId]) -> Result<usize, StoreError> {
+        let mut changed = 0;
+        for ids in ids.chunks(CHANGE_IDS_MAX) {
+            let ids = ids.to_vec();
+            changed += self.ask(|reply| Request::Change { change, ids, reply }).await?;
+        }
+        Ok(changed)
+    }
+
+    /// Where the bytes are.
+    pub fn usage(&self) -> Usage {
+        usage::usage(&self.inner.shared.index(), &self.inner.options)
+    }
+
+    /// The durable log position.
+    pub fn position(&self) -> LogPosition {
+        LogPosition(self.inner.shared.position.load(Ordering::Acquire))
+    }
+
+    /// Up to `limit` pieces in the order of their ids, those after `after`.
+    pub fn inventory(&self, after: Option<PieceId>, limit: usize) -> Vec<(PieceId, PieceInfo)> {
+        use std::ops::Bound::{Excluded, Unbounded};
+        let from = after.map_or(Unbounded, Excluded);
+        let index = self.inner.shared.index();
+        index.pieces.range((from, Unbounded)).take(limit).map(|(id, entry)| (*id, entry.info())).collect()
+    }
+
+    /// Pieces found damaged or gone since the folder was opened: by opening it,
+    /// by reads, by compaction. They stay listed until they are stored anew or purged.
+    pub fn damaged(&self) -> Vec<PieceId> {
+        self.inner.shared.damaged().iter().copied().collect()
+    }
+
+    /// Why the store takes no more puts, if it was found to be gone.
+    pub fn failure(&self) -> Option<String> {
+        self.inner.shared.failure()
+    }
+
+    /// Finishes what is in flight, writes a checkpoint and gives the folder
+    /// free. Reads still work; everything else is refused from then on.
+    pub async fn close(&self) -> Result<(), StoreError> {
+        let closed = self.ask(|reply| Request::Close { reply }).await;
+        let thread = self.inner.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread {
+            let _ = blocking(move || Ok(thread.join().is_ok())).await;
+        }
+        match closed {
+            Err(StoreError::Closed) => Ok(()),
+            other => other,
+        }
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.shared.queue.close();
+        let thread = self.thread.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Shared {
+    fn index(&self) -> RwLockReadGuard<'_, Index> {
+        // A panic while it was changed would be a bug in `Index`; what is on
+        // disk is right either way, and reads verify what they find.
+        self.index.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn index_mut(&self) -> RwLockWriteGuard<'_, Index> {
+        self.index.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn find(&self, id: &PieceId) -> Option<(Arc<LogFile>, Entry)> {
+        let index = self.index();
+        let entry = index.pieces.get(id)?;
+        let log = index.logs.get(&entry.log)?;
+        Some((Arc::clone(&log.file), *entry))
+    }
+
+    fn failure(&self) -> Option<String> {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn fail(&self, reason: String) {
+        tracing::error!(reason, "the piece store is gone; nothing more is stored");
+        *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason);
+    }
+
+    fn damaged(&self) -> std::sync::MutexGuard<'_, BTreeSet<PieceId>> {
+        self.damaged.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn note_damage(&self, ids: &[PieceId]) {
+        self.damaged().extend(ids);
+    }
+
+    fn forget_damage(&self, id: &PieceId) {
+        self.damaged().remove(id);
+    }
+}
+
+/// Runs what reads files on a thread that may wait.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, StoreError> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(StoreError::Io(error.to_string())))
+}
