@@ -34,6 +34,8 @@ mod time;
 mod trailers;
 mod verify;
 
+#[cfg(fuzzing)]
+pub mod fuzz;
 #[cfg(test)]
 mod tests;
 
