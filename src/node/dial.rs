@@ -278,8 +278,8 @@ mod tests {
     fn learned_doors_come_and_go_and_configured_ones_stay() {
         let doors = Doors::new(vec!["a:1".to_owned()]);
         let [b, c] = ["b:1".to_owned(), "c:1".to_owned()];
-        assert_eq!(doors.want(&[b.clone()]), ["a:1", "b:1"]);
-        assert_eq!(doors.want(&[c.clone()]), ["c:1"]);
+        assert_eq!(doors.want(std::slice::from_ref(&b)), ["a:1", "b:1"]);
+        assert_eq!(doors.want(std::slice::from_ref(&c)), ["c:1"]);
         assert!(doors.forget_unwanted(&b) && !doors.forget_unwanted(&c) && !doors.forget_unwanted("a:1"));
     }
 

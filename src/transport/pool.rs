@@ -201,6 +201,8 @@ impl Lease {
 
     /// Parks the connection for the next request.
     pub(super) fn give_back(mut self, was_ping: bool) {
+        // What it asked for is on its way.
+        self.dial = 0;
         if let Some(mut connection) = self.connection.take() {
             if !was_ping {
                 connection.used = Instant::now();
@@ -216,21 +218,17 @@ impl Lease {
     pub(super) fn discard(mut self) {
         self.connection = None;
     }
-
-    /// The same, when the request never left: what it should have asked for
-    /// may be asked for again.
-    pub(super) fn discard_unsent(self) {
-        let mut state = self.pool.state();
-        state.expected = state.expected.saturating_sub(self.dial);
-        drop(state);
-        self.discard();
-    }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
         if let Some(connection) = self.connection.take() {
             connection.cancel();
+        }
+        // The node may never have read what a failed request asked for.
+        if self.dial > 0 {
+            let mut state = self.pool.state();
+            state.expected = state.expected.saturating_sub(self.dial);
         }
     }
 }

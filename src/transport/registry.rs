@@ -104,7 +104,7 @@ impl Member {
                     lease.give_back(false);
                     return Err(error);
                 }
-                Err(Failure::Unsent) => lease.discard_unsent(),
+                Err(Failure::Unsent) => lease.discard(),
                 Err(Failure::Broken(error)) => {
                     lease.discard();
                     return Err(error);

@@ -92,7 +92,7 @@ impl Puppet {
         tokio::spawn(async move {
             let mut request = vec![0; 1 << 16];
             for reply in replies {
-                dialled.stream.read(&mut request).await.unwrap();
+                assert!(dialled.stream.read(&mut request).await.unwrap() > 0);
                 dialled.stream.write_all(&reply).await.unwrap();
             }
             let _ = dialled.stream.read(&mut request).await;

@@ -1,5 +1,7 @@
 //! Nodes with real stores behind a real door, over loopback.
 
+mod cost;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -380,39 +382,4 @@ async fn read_answer(stream: &mut (impl AsyncReadExt + Unpin)) -> String {
             return text;
         }
     }
-}
-
-/// CPU seconds per GiB, both ends and the piece store together.
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "a measurement: run it by hand, alone, with --nocapture"]
-async fn cpu_per_gibibyte() {
-    let pair = Pair::new(Tuning::default()).await;
-    let (nodes, node) = pair.nodes();
-    let body = piece(1, 2 << 20);
-    for get in [false, true] {
-        let (cpu, begun) = (cpu_seconds(), Instant::now());
-        let workers = (0..64u16).map(|worker| {
-            let (nodes, body) = (nodes.clone(), body.clone());
-            tokio::spawn(async move {
-                for turn in 0..8 {
-                    let id = id(worker * 8 + turn);
-                    match get {
-                        true => assert_eq!(nodes.get_piece(node, id, 0..2 << 20).await.unwrap().len(), 2 << 20),
-                        false => nodes.put_piece(node, id, Epoch(1), body.clone()).await.unwrap(),
-                    }
-                }
-            })
-        });
-        for worker in workers.collect::<Vec<_>>() {
-            worker.await.unwrap();
-        }
-        let name = if get { "get" } else { "put" };
-        println!("{name}: {:.2} CPU s/GiB in {:.2} s", cpu_seconds() - cpu, begun.elapsed().as_secs_f64());
-    }
-}
-
-fn cpu_seconds() -> f64 {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
-    let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
-    (fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap()) / 100.0
 }
