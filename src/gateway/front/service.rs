@@ -4,12 +4,13 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, EXPECT};
+use http::header::{CONNECTION, CONTENT_TYPE, EXPECT};
 use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, Uri, Version};
 use http_body::Body;
@@ -91,7 +92,9 @@ impl<I: Inner> Front<I> {
         let request_id = RequestId::new((self.shared.config.dice)());
         let waits =
             parts.headers.get(EXPECT).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
-        let source = Source::new(body.map_err(Into::into).boxed_unsync(), waits, parts.version < Version::HTTP_2);
+        let alone = parts.version < Version::HTTP_2;
+        let source = Source::new(body.map_err(Into::into).boxed_unsync(), waits, alone);
+        let received_bytes = source.received_bytes();
         let asker = Asker {
             method: parts.method.clone(),
             resource: parts.uri.path().to_owned(),
@@ -105,7 +108,7 @@ impl<I: Inner> Front<I> {
             operation: None,
             request_id: request_id.clone(),
             began,
-            received_bytes: source.received_bytes(),
+            received_bytes: received_bytes.clone(),
             code: None,
         };
         parts.extensions.insert(request_id);
@@ -114,7 +117,13 @@ impl<I: Inner> Front<I> {
             Err(refusal) => asker.refuse(refusal),
         };
         record.code = code;
-        let reply = asker.finish(reply, (self.shared.config.clock)());
+        let mut reply = asker.finish(reply, (self.shared.config.clock)());
+        // Who waited for "100 Continue" and gets a refusal instead cannot tell
+        // whether its body is still wanted, and botocore would take this
+        // answer for that of its next request.
+        if waits && alone && received_bytes.load(Ordering::Relaxed) == 0 && !reply.status().is_success() {
+            reply.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
         let status = reply.status();
         reply.map(|body| ReplyBody::new(body, status, record))
     }
