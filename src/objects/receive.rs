@@ -198,15 +198,13 @@ impl<'o> StreamWriter<'o> {
     /// by another, or is stored if it is full or memory is short.
     async fn make_room(&mut self) -> Result<(), ObjectError> {
         let (full, step) = self.step();
-        // A full segment is not a whole number of steps, so its end is met
-        // for itself and the last step before it is shorter.
-        if self.sealed < full && !self.sealed.is_multiple_of(step) {
+        let room = full - self.sealed;
+        if room > 0 && !self.sealed.is_multiple_of(step) {
             return Ok(());
         }
-        let step = step.min(full.saturating_sub(self.sealed));
-        if step > 0
+        if room > 0
             && let (Some(more), Some(reserved)) =
-                (self.objects.transfer.budget().fill.try_reserve(step), self.reserved.as_mut())
+                (self.objects.transfer.budget().fill.try_reserve(step.min(room)), self.reserved.as_mut())
         {
             reserved.merge(more);
             return Ok(());
