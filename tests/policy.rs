@@ -136,8 +136,10 @@ const BANNED: &[Banned] = &[
 
 /// Banned crates that tests may bring, and the one dev-dependency that may
 /// bring them. They are never part of the program.
-const IN_TESTS_ONLY: &[(&str, &str, &str)] =
-    &[("p256", "aws-sdk-s3", "the SDK signs SigV4A requests with it; the tests need the SDK as it is")];
+const IN_TESTS_ONLY: &[(&str, &str, &str)] = &[
+    ("p256", "aws-sdk-s3", "the SDK signs SigV4A requests with it; the tests need the SDK as it is"),
+    ("p256", "aws-sigv4", "the same signer, as the other side of a differential test"),
+];
 
 /// Crates that others bring and that Cargo.toml must not name, because
 /// something that is here already does their work.

@@ -22,6 +22,7 @@ use crate::objects::{Epochs, KeyRing, Objects};
 use crate::seal::ClusterSecret;
 use crate::transfer::{Budget, Fleet, Registered, Transfer};
 use crate::transport::{ClusterIdentity, Door, DoorConfig, Tuning};
+use crate::types::ClusterId;
 use crate::workers::{self, DeleteWorker};
 
 /// What the parts of a cluster are started from.
@@ -88,7 +89,7 @@ impl Cluster {
             background.spawn(node.compaction(shutdown.clone()));
         });
         let objects = Objects::new(metadata.clone(), transfer, keys, epochs, env);
-        let gateway = gateway(objects, front(config, root)?);
+        let gateway = gateway(objects, front(config, root, row.cluster)?);
         tracing::info!("{} local nodes, redundancy scheme {scheme}", nodes.len());
         Ok(Self { metadata, door, nodes, background, listener, gateway, tls })
     }
@@ -131,12 +132,12 @@ async fn open_door(secret: &ClusterSecret, row: &ClusterRow, metadata: Metadata)
     Door::bind("127.0.0.1:0", config).await.map_err(failed)
 }
 
-fn front(config: &Config, root: &Credentials) -> Result<FrontConfig, Failure> {
-    let always = ["localhost", "s3.localhost"];
-    let domains = config.domains.as_slice().iter().map(String::as_str).chain(always);
-    let domains = Domains::new(domains).map_err(|error| Failure::start(error.to_string()))?;
+/// The cluster's id, which is as long as AWS's canonical user ids, stands for
+/// the one who owns all buckets.
+fn front(config: &Config, root: &Credentials, cluster: ClusterId) -> Result<FrontConfig, Failure> {
+    let domains = Domains::new(config.domains.as_slice()).map_err(|error| Failure::start(error.to_string()))?;
     let credentials = RootCredentials::new(root.access_key.clone(), root.secret_key.expose());
-    Ok(FrontConfig::new(config.region.as_str(), domains, Arc::new(credentials)))
+    Ok(FrontConfig::new(config.region.as_str(), domains, cluster.to_string(), Arc::new(credentials)))
 }
 
 fn tls(config: &Config) -> Result<Option<Tls>, Failure> {

@@ -9,7 +9,7 @@ pub mod s3;
 pub mod server;
 pub mod tls;
 
-use front::{Front, FrontConfig, OWNER_ID, s3_host};
+use front::{Front, FrontConfig, s3_host};
 use s3::S3Config;
 
 use crate::objects::Objects;
@@ -20,7 +20,7 @@ pub type Gateway = Front<s3s::service::S3Service>;
 /// Puts the front and the translation before the objects.
 pub fn gateway(objects: Objects, config: FrontConfig) -> Gateway {
     let translation =
-        S3Config { region: config.region.clone(), owner_id: OWNER_ID.to_owned(), owner_name: "cairn".to_owned() };
+        S3Config { region: config.region.clone(), owner_id: config.owner_id.clone(), owner_name: "cairn".to_owned() };
     let host = Box::new(s3_host(&config.domains));
     let inner = s3::service(objects, translation, Some(host));
     Front::new(config, inner)

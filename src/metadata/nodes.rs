@@ -105,6 +105,9 @@ impl Operation for ReplaceNode {
     async fn run(&self, tx: &mut Tx<'_>) -> Result<(), MetadataError> {
         let sql = "UPDATE nodes SET state = ?2, place = NULL WHERE node_id = ?1";
         tx.execute(sql, params![self.node.as_bytes(), NodeState::Gone as i64]).await?;
+        // Nobody is left who could delete these.
+        let sql = "DELETE FROM condemned WHERE node_no = (SELECT node_no FROM nodes WHERE node_id = ?1)";
+        tx.execute(sql, params![self.node.as_bytes()]).await?;
         Ok(())
     }
 }

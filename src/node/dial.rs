@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -19,8 +20,6 @@ const RETRY_FIRST: Duration = Duration::from_millis(500);
 /// Retries never take longer, and those that a person has to help always take
 /// about as long.
 const RETRY_MAX: Duration = Duration::from_secs(30);
-/// A connection that lasted so long starts the back-off anew.
-const LASTING: Duration = Duration::from_secs(10);
 
 /// The doors that a node dials.
 pub(super) struct Doors {
@@ -119,7 +118,6 @@ impl Inner {
         let mut stopped = self.stop.subscribe();
         let mut failures = 0;
         loop {
-            let begun = Instant::now();
             let hello = self.hello(Purpose::Control);
             let outcome = tokio::select! {
                 _ = stopped.wait_for(|&stopped| stopped) => return,
@@ -127,8 +125,10 @@ impl Inner {
             };
             let transient = match outcome {
                 Ok(dialled) => {
-                    self.attend(door, dialled).await;
-                    failures = if begun.elapsed() >= LASTING { 0 } else { failures };
+                    // A door that asked for something is in good health.
+                    if self.attend(door, dialled).await {
+                        failures = 0;
+                    }
                     true
                 }
                 Err(error) => {
@@ -147,13 +147,15 @@ impl Inner {
         }
     }
 
-    async fn attend(self: &Arc<Self>, door: &str, dialled: Dialled) {
+    /// Serves a control connection to its end. True if anything was asked.
+    async fn attend(self: &Arc<Self>, door: &str, dialled: Dialled) -> bool {
         tracing::info!(node = %self.node, door, "connected");
         self.doors.set(door, DoorState::Connected { since: Instant::now() });
         self.learn(&dialled.welcome);
-        self.serve(door, dialled).await;
+        let asked = self.serve(door, dialled).await;
         tracing::info!(node = %self.node, door, "disconnected");
         self.doors.set(door, DoorState::Waiting { reason: "the connection was closed".to_owned() });
+        asked
     }
 
     /// Blocks for an fsync, but only when the cluster has changed.
@@ -190,16 +192,21 @@ impl Inner {
             dialled = self.dialler.dial(door, &hello) => dialled,
         };
         match dialled {
-            Ok(dialled) => self.serve(door, dialled).await,
+            Ok(dialled) => drop(self.serve(door, dialled).await),
             Err(error) => tracing::debug!(node = %self.node, door, %error, "no extra connection"),
         }
     }
 
     /// Answers the door's requests until one side closes, the path is dead, or
-    /// the node stops; the request in flight is finished then.
-    async fn serve(self: &Arc<Self>, door: &str, dialled: Dialled) {
+    /// the node stops; the request in flight is finished then. True if anything
+    /// was asked.
+    async fn serve(self: &Arc<Self>, door: &str, dialled: Dialled) -> bool {
         let door: Arc<str> = door.into();
-        let service = service_fn(|request| answer(self.clone(), door.clone(), request));
+        let asked = AtomicBool::new(false);
+        let service = service_fn(|request| {
+            asked.store(true, Relaxed);
+            answer(self.clone(), door.clone(), request)
+        });
         let mut builder = http1::Builder::new();
         builder.half_close(false).auto_date_header(false).max_buf_size(2 * BUFFER_BYTES);
         let mut connection = pin!(builder.serve_connection(TokioIo::new(dialled.stream), service));
@@ -209,16 +216,17 @@ impl Inner {
                 if let Err(error) = ended {
                     tracing::debug!(node = %self.node, %door, %error, "a connection broke");
                 }
-                return;
+                return asked.load(Relaxed);
             }
             () = dialled.activity.stalled(SILENCE_MAX) => {
                 tracing::debug!(node = %self.node, %door, "nothing was heard from the door for too long");
-                return;
+                return asked.load(Relaxed);
             }
             _ = stopped.wait_for(|&stopped| stopped) => {}
         }
         connection.as_mut().graceful_shutdown();
         let _ = connection.await;
+        asked.load(Relaxed)
     }
 }
 
@@ -270,8 +278,8 @@ mod tests {
     fn learned_doors_come_and_go_and_configured_ones_stay() {
         let doors = Doors::new(vec!["a:1".to_owned()]);
         let [b, c] = ["b:1".to_owned(), "c:1".to_owned()];
-        assert_eq!(doors.want(&[b.clone()]), ["a:1", "b:1"]);
-        assert_eq!(doors.want(&[c.clone()]), ["c:1"]);
+        assert_eq!(doors.want(std::slice::from_ref(&b)), ["a:1", "b:1"]);
+        assert_eq!(doors.want(std::slice::from_ref(&c)), ["c:1"]);
         assert!(doors.forget_unwanted(&b) && !doors.forget_unwanted(&c) && !doors.forget_unwanted("a:1"));
     }
 

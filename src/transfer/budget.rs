@@ -71,8 +71,12 @@ impl Purse {
     /// Reserves so many bytes, waiting for them. A reservation larger than
     /// the purse takes the whole purse.
     pub async fn reserve(&self, bytes: usize) -> Result<Reserved, BudgetError> {
+        self.reserve_within(bytes, PATIENCE).await
+    }
+
+    async fn reserve_within(&self, bytes: usize, patience: Duration) -> Result<Reserved, BudgetError> {
         let acquire = self.units.clone().acquire_many_owned(self.count(bytes));
-        match tokio::time::timeout(PATIENCE, acquire).await {
+        match tokio::time::timeout(patience, acquire).await {
             Ok(Ok(permit)) => Ok(Reserved(permit)),
             _ => Err(BudgetError),
         }
@@ -96,10 +100,11 @@ mod tests {
         assert!(purse.try_reserve(3 * UNIT_BYTES).is_some());
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn waiting_ends() {
         let purse = Purse::new(UNIT_BYTES);
         let _all = purse.reserve(usize::MAX / 2).await.unwrap();
-        assert_eq!(purse.reserve(1).await.unwrap_err(), BudgetError);
+        let refused = purse.reserve_within(1, Duration::from_millis(5)).await;
+        assert_eq!(refused.unwrap_err(), BudgetError);
     }
 }

@@ -88,7 +88,7 @@ impl Fleet {
         let mut candidates = Vec::with_capacity(connected.len());
         for status in connected {
             let Some(known) = by_id.get(&status.node) else { continue };
-            let free_bytes = status.usage.free_bytes;
+            let free_bytes = status.usage.writable_bytes;
             if known.row.state == NodeState::Active && free_bytes >= piece_bytes {
                 let (node, success) = (known.row.number, known.success);
                 // Until labels and addresses say more, each node is a domain of its own.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::stream::{FuturesUnordered, StreamExt};
+use tokio::runtime::Handle;
 use tokio::time::{Instant, timeout_at};
 
 use super::{Transfer, TransferError};
@@ -46,11 +47,12 @@ impl Transfer {
     /// Hands pieces over to the worker that deletes. Not waited for: what is
     /// lost on the way is found by the reclaim pass.
     fn condemn(&self, pieces: Vec<CondemnedPiece>) {
-        if pieces.is_empty() {
+        // Also called while things are dropped, perhaps outside of a runtime.
+        let (false, Ok(runtime)) = (pieces.is_empty(), Handle::try_current()) else {
             return;
-        }
+        };
         let metadata = self.metadata.clone();
-        tokio::spawn(async move {
+        runtime.spawn(async move {
             if let Err(error) = metadata.write(CondemnPieces { pieces }).await {
                 tracing::debug!(%error, "stray pieces are left to the reclaim pass");
             }

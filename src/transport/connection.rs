@@ -63,25 +63,35 @@ pub(super) enum Failure {
 }
 
 impl Connection {
-    /// Becomes a client on a stream whose hello was answered. `ended` is
-    /// called once, when the connection is closed.
+    /// Becomes a client on a stream whose hello was answered. `closed` is
+    /// called when the other side has closed: it has to drop a connection that
+    /// is idle. `ended` is called last, when whoever held it has let go: only
+    /// the holder knows whether a request was cancelled.
     pub(super) async fn open(
         number: u64,
         purpose: Purpose,
         stream: TlsStream<Metered>,
+        closed: impl FnOnce() + Send + 'static,
         ended: impl FnOnce(Ended) + Send + 'static,
     ) -> hyper::Result<Self> {
         let activity = stream.get_ref().0.activity().clone();
         let (sender, driver) =
             http1::Builder::new().max_buf_size(2 * BUFFER_BYTES).handshake(TokioIo::new(stream)).await?;
-        let (hang_up, hung_up) = oneshot::channel();
+        let (hang_up, mut hung_up) = oneshot::channel();
         tokio::spawn(async move {
-            let how = tokio::select! {
+            let by_us = tokio::select! {
                 biased;
-                how = hung_up => how.unwrap_or(Ended::Lost),
-                _ = driver => Ended::Lost,
+                how = &mut hung_up => Some(how),
+                _ = driver => None,
             };
-            ended(how);
+            let how = match by_us {
+                Some(how) => how,
+                None => {
+                    closed();
+                    hung_up.await
+                }
+            };
+            ended(how.unwrap_or(Ended::Lost));
         });
         Ok(Self { number, purpose, activity, used: Instant::now(), sender, hang_up })
     }

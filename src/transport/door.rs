@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
@@ -52,10 +53,12 @@ pub struct DoorConfig {
     pub tuning: Tuning,
 }
 
-/// An open door. Dropping it closes it.
+/// An open door. Dropping it closes it, but its address may stay in use for a
+/// moment; see [`shutdown`](Self::shutdown).
 pub struct Door {
     address: SocketAddr,
     nodes: Nodes,
+    accepting: JoinHandle<()>,
     stop: watch::Sender<bool>,
 }
 
@@ -90,9 +93,9 @@ impl Door {
             traffic: Arc::default(),
             handshakes,
         });
-        tokio::spawn(until(stopped.clone(), accept(listener, threshold)));
+        let accepting = tokio::spawn(until(stopped.clone(), accept(listener, threshold)));
         tokio::spawn(until(stopped, look_after(registry.clone())));
-        Ok(Self { address: bound, nodes: Nodes { registry }, stop })
+        Ok(Self { address: bound, nodes: Nodes { registry }, accepting, stop })
     }
 
     /// Where it listens.
@@ -110,6 +113,12 @@ impl Door {
     pub fn close(&self) {
         self.stop.send_replace(true);
         self.nodes.registry.close();
+    }
+
+    /// The same, and returns when the address can be listened on again.
+    pub async fn shutdown(mut self) {
+        self.close();
+        let _ = (&mut self.accepting).await;
     }
 }
 
@@ -271,13 +280,14 @@ impl Threshold {
 
     async fn park(&self, member: Arc<Member>, purpose: Purpose, stream: TlsStream<Metered>) {
         let number = self.registry.next_number();
-        let (registry, owner) = (self.registry.clone(), member.clone());
+        let (registry, owner, pool) = (self.registry.clone(), member.clone(), member.pool.clone());
+        let closed = move || pool.evict(number);
         let ended = move |how| registry.ended(owner, number, how);
-        match Connection::open(number, purpose, stream, ended).await {
+        match Connection::open(number, purpose, stream, closed, ended).await {
             Ok(connection) => park(&self.registry, &member, connection),
             Err(error) => {
                 tracing::debug!(node = %member.node, %error, "a node's connection broke after the hello");
-                self.registry.leave_if_empty(&member);
+                self.registry.leave_if_empty(&member, Duration::ZERO);
             }
         }
     }

@@ -38,6 +38,8 @@ struct State {
     open: HashMap<u64, Arc<Activity>>,
     expected: usize,
     asked: Option<Instant>,
+    /// Since when nothing is open, if anything ever was.
+    emptied: Option<Instant>,
 }
 
 /// A connection that is in use. Dropped without [`give_back`](Self::give_back)
@@ -62,19 +64,36 @@ impl Pool {
             return Err(connection);
         }
         state.open.insert(connection.number, connection.activity.clone());
+        state.emptied = None;
         state.expected = state.expected.saturating_sub(usize::from(connection.purpose == Purpose::Data));
         self.park(&mut state, connection);
         Ok(())
     }
 
-    /// Forgets a connection that was closed. True if it was the last one.
-    pub(super) fn remove(&self, number: u64) -> bool {
+    /// Drops a connection that the other side closed while it was idle.
+    pub(super) fn evict(&self, number: u64) {
         let mut state = self.state();
         if let Some(index) = state.idle.iter().position(|idle| idle.number == number) {
             state.idle.swap_remove(index);
             self.take_permit();
         }
-        state.open.remove(&number).is_some() && state.open.is_empty()
+    }
+
+    /// Forgets a connection that was closed and let go. True if it was the
+    /// last one.
+    pub(super) fn remove(&self, number: u64) -> bool {
+        let mut state = self.state();
+        let last = state.open.remove(&number).is_some() && state.open.is_empty();
+        if last {
+            state.emptied = Some(Instant::now());
+        }
+        last
+    }
+
+    /// Whether nothing is open, and has not been for this long.
+    pub(super) fn is_empty_for(&self, time: Duration) -> bool {
+        let state = self.state();
+        state.open.is_empty() && state.emptied.is_none_or(|since| since.elapsed() >= time)
     }
 
     /// Closes all idle connections; requests in flight end by themselves, and
@@ -110,8 +129,10 @@ impl Pool {
         loop {
             self.idle.acquire().await.map_err(|_| NodeError::Offline)?.forget();
             let mut state = self.state();
-            // The one used last, so that those too many grow old.
-            let Some(index) = (0..state.idle.len()).max_by_key(|&index| state.idle[index].used) else {
+            // Extra ones first, as a cancelled request takes its connection with
+            // it; of these the one used last, so that those too many grow old.
+            let order = |index: &usize| (state.idle[*index].purpose == Purpose::Data, state.idle[*index].used);
+            let Some(index) = (0..state.idle.len()).max_by_key(order) else {
                 continue;
             };
             let connection = state.idle.swap_remove(index);
@@ -180,12 +201,14 @@ impl Lease {
 
     /// Parks the connection for the next request.
     pub(super) fn give_back(mut self, was_ping: bool) {
+        // What it asked for is on its way.
+        self.dial = 0;
         if let Some(mut connection) = self.connection.take() {
             if !was_ping {
                 connection.used = Instant::now();
             }
             let mut state = self.pool.state();
-            if !self.pool.is_closed() {
+            if !self.pool.is_closed() && !connection.is_closed() {
                 self.pool.park(&mut state, connection);
             }
         }
@@ -195,21 +218,17 @@ impl Lease {
     pub(super) fn discard(mut self) {
         self.connection = None;
     }
-
-    /// The same, when the request never left: what it should have asked for
-    /// may be asked for again.
-    pub(super) fn discard_unsent(self) {
-        let mut state = self.pool.state();
-        state.expected = state.expected.saturating_sub(self.dial);
-        drop(state);
-        self.discard();
-    }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
         if let Some(connection) = self.connection.take() {
             connection.cancel();
+        }
+        // The node may never have read what a failed request asked for.
+        if self.dial > 0 {
+            let mut state = self.pool.state();
+            state.expected = state.expected.saturating_sub(self.dial);
         }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockWriteGuard};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::sync::watch;
@@ -104,7 +104,7 @@ impl Member {
                     lease.give_back(false);
                     return Err(error);
                 }
-                Err(Failure::Unsent) => lease.discard_unsent(),
+                Err(Failure::Unsent) => lease.discard(),
                 Err(Failure::Broken(error)) => {
                     lease.discard();
                     return Err(error);
@@ -216,19 +216,20 @@ impl Registry {
             return;
         }
         if how == Ended::Lost {
-            return self.leave_if_empty(&member);
+            return self.leave_if_empty(&member, Duration::ZERO);
         }
         let registry = self.clone();
         tokio::spawn(async move {
-            tokio::time::sleep(registry.tuning.redial_grace).await;
-            registry.leave_if_empty(&member);
+            let grace = registry.tuning.redial_grace;
+            tokio::time::sleep(grace).await;
+            registry.leave_if_empty(&member, grace);
         });
     }
 
-    /// Forgets a member that has no connection.
-    pub(super) fn leave_if_empty(&self, member: &Arc<Member>) {
+    /// Forgets a member that has had no connection for this long.
+    pub(super) fn leave_if_empty(&self, member: &Arc<Member>, time: Duration) {
         let mut members = self.write();
-        if member.pool.counts().0 > 0 {
+        if !member.pool.is_empty_for(time) {
             return;
         }
         member.pool.close();
@@ -267,7 +268,7 @@ impl Registry {
 /// Adds a connection to its member, or lets it go if that is gone by now.
 pub(super) fn park(registry: &Arc<Registry>, member: &Arc<Member>, connection: Connection) {
     if member.pool.add(connection).is_err() {
-        registry.leave_if_empty(member);
+        registry.leave_if_empty(member, Duration::ZERO);
     }
 }
 

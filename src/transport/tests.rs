@@ -92,7 +92,7 @@ impl Puppet {
         tokio::spawn(async move {
             let mut request = vec![0; 1 << 16];
             for reply in replies {
-                dialled.stream.read(&mut request).await.unwrap();
+                assert!(dialled.stream.read(&mut request).await.unwrap() > 0);
                 dialled.stream.write_all(&reply).await.unwrap();
             }
             let _ = dialled.stream.read(&mut request).await;
@@ -186,7 +186,8 @@ async fn silence_and_noise_before_the_hello_cost_nothing() {
     let mut noisy = TcpStream::connect(door.local_addr()).await.unwrap();
     noisy.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
     for socket in [&mut silent, &mut noisy] {
-        let closed = socket.read_to_end(&mut Vec::new());
+        let mut rest = Vec::new();
+        let closed = socket.read_to_end(&mut rest);
         let _ = tokio::time::timeout(Duration::from_secs(5), closed).await.expect("the door hangs up");
     }
     let puppet = Puppet::new(&door);

@@ -1,6 +1,6 @@
 //! True answers about settings that cannot be made in this release.
 //!
-//! Tools ask for these before they do what they are for; S3 has an answer for
+//! Clients ask for these before they do what they are for; S3 has an answer for
 //! a bucket where nobody ever set anything, and every bucket here is one.
 
 use bytes::Bytes;
@@ -8,11 +8,8 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Response};
 
 use super::encoding::Query;
-use super::refusal::Refusal;
+use super::refusal::{Refusal, element};
 use super::target::Level;
-
-/// The id of the one owner of all buckets and objects.
-pub const OWNER_ID: &str = "cairn";
 
 /// What is answered to a GET of one sub-resource.
 #[derive(Debug)]
@@ -38,8 +35,9 @@ const fn document(level: Level, parameter: &'static str, root: &'static str, bod
     Answer { level, parameter, says: Says::Document(root, body) }
 }
 
-const ACL: &str = "<Owner><ID>cairn</ID></Owner><AccessControlList><Grant>\
-    <Grantee xmlns:xsi=\"http://www.w3.org/2001/XMLSchema-instance\" xsi:type=\"CanonicalUser\"><ID>cairn</ID></Grantee>\
+/// `OWNER` stands for the owner's id.
+const ACL: &str = "<Owner><ID>OWNER</ID></Owner><AccessControlList><Grant>\
+    <Grantee xmlns:xsi=\"http://www.w3.org/2001/XMLSchema-instance\" xsi:type=\"CanonicalUser\"><ID>OWNER</ID></Grantee>\
     <Permission>FULL_CONTROL</Permission></Grant></AccessControlList>";
 const ENCRYPTION: &str = "<Rule><ApplyServerSideEncryptionByDefault><SSEAlgorithm>AES256</SSEAlgorithm>\
     </ApplyServerSideEncryptionByDefault><BucketKeyEnabled>false</BucketKeyEnabled></Rule>";
@@ -81,7 +79,6 @@ const ANSWERS: &[Answer] = &[
     ),
     document(Level::Bucket, "requestPayment", "RequestPaymentConfiguration", "<Payer>BucketOwner</Payer>"),
     nothing(Level::Bucket, "tagging", "NoSuchTagSet", "The TagSet does not exist"),
-    document(Level::Bucket, "versioning", "VersioningConfiguration", ""),
     nothing(
         Level::Bucket,
         "website",
@@ -101,11 +98,14 @@ pub(super) fn find_answer(level: Level, query: &Query) -> Option<&'static Answer
 
 impl Answer {
     /// The reply, for a bucket or object that exists.
-    pub(super) fn reply(&self) -> Result<Response<Bytes>, Refusal> {
+    pub(super) fn reply(&self, owner_id: &str) -> Result<Response<Bytes>, Refusal> {
         let (root, body) = match self.says {
             Says::Nothing(status, code, message) => return Err(Refusal::new(status, code, message)),
             Says::Document(root, body) => (root, body),
         };
+        let mut id = String::new();
+        element(&mut id, "ID", owner_id);
+        let body = body.replace("<ID>OWNER</ID>", &id);
         let xml = format!(
             "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n\
              <{root} xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">{body}</{root}>"
@@ -123,11 +123,11 @@ mod tests {
     #[test]
     fn every_document_is_well_formed_and_names_the_owner() {
         for answer in ANSWERS {
-            let Ok(response) = answer.reply() else { continue };
+            let Ok(response) = answer.reply("a<b") else { continue };
             let text = String::from_utf8(response.body().to_vec()).unwrap();
             let mut reader = quick_xml::Reader::from_str(&text);
             while !matches!(reader.read_event().unwrap(), quick_xml::events::Event::Eof) {}
-            assert!(answer.parameter != "acl" || text.contains(OWNER_ID));
+            assert!(answer.parameter != "acl" || text.matches("<ID>a&lt;b</ID>").count() == 2);
         }
     }
 }

@@ -19,6 +19,8 @@ pub struct FrontConfig {
     pub region: String,
     /// Base domains of virtual-host style requests.
     pub domains: Domains,
+    /// The id of the one who owns all buckets, as ACLs show it.
+    pub owner_id: String,
     /// Whose signatures are accepted.
     pub credentials: Arc<dyn Credentials>,
     /// The time of day, for signatures and `Date`.
@@ -29,10 +31,16 @@ pub struct FrontConfig {
 
 impl FrontConfig {
     /// The settings with the system's clock and random numbers.
-    pub fn new(region: impl Into<String>, domains: Domains, credentials: Arc<dyn Credentials>) -> Self {
+    pub fn new(
+        region: impl Into<String>,
+        domains: Domains,
+        owner_id: impl Into<String>,
+        credentials: Arc<dyn Credentials>,
+    ) -> Self {
         Self {
             region: region.into(),
             domains,
+            owner_id: owner_id.into(),
             credentials,
             clock: Arc::new(SystemTime::now),
             dice: Arc::new(system_dice),

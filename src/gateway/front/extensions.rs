@@ -6,8 +6,6 @@
 use std::fmt;
 use std::sync::Arc;
 
-use http::HeaderMap;
-
 /// The id in `x-amz-request-id`: 16 hexadecimal digits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RequestId(Arc<str>);
@@ -41,12 +39,3 @@ pub struct Caller {
     /// The access key id.
     pub access_key_id: String,
 }
-
-/// The request's headers as they arrived, with those of a presigned URL's
-/// query among them, and without what this front used up (signature, framing).
-///
-/// s3s sees fewer: it refuses an `Expires` that is no date and an `If-Match`
-/// of more than one tag, so those are taken out of its sight. Whoever answers
-/// reads `expires`, `if-match`, `if-none-match` and `x-amz-meta-*` from here.
-#[derive(Debug, Clone)]
-pub struct RawHeaders(pub Arc<HeaderMap>);

@@ -4,7 +4,6 @@
 
 use http::header::{AUTHORIZATION, CONTENT_RANGE, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING};
 
-use super::answers::OWNER_ID;
 use super::authorization::QUERY_PARAMETERS;
 use super::encoding::Query;
 use super::operation::Operation;
@@ -45,12 +44,14 @@ const KEPT: &[&str] = &[
     "x-amz-checksum-sha1",
     "x-amz-checksum-sha256",
     "x-amz-checksum-type",
+    "x-amz-expected-bucket-owner",
     "x-amz-max-parts",
     "x-amz-metadata-directive",
     "x-amz-mp-object-size",
     "x-amz-object-attributes",
     "x-amz-part-number-marker",
     "x-amz-sdk-checksum-algorithm",
+    "x-amz-source-expected-bucket-owner",
     "x-amz-trailer",
     "x-amz-website-redirect-location",
 ];
@@ -159,12 +160,6 @@ fn judge(name: &str, value: &str, operation: Operation) -> Verdict {
         "x-amz-tagging" => accept(value.is_empty()),
         // No object has tags, so copying them and replacing them with none is the same.
         "x-amz-tagging-directive" => accept(["COPY", "REPLACE"].contains(&value)),
-        "x-amz-expected-bucket-owner" | "x-amz-source-expected-bucket-owner" => match value == OWNER_ID {
-            true => Verdict::Drop,
-            false => Verdict::Refuse(Refusal::access_denied(format!(
-                "Access Denied: the bucket belongs to '{OWNER_ID}', which is not the owner that {name} expects."
-            ))),
-        },
         "x-amz-storage-class" => match STORAGE_CLASSES.contains(&value) {
             true => Verdict::Keep,
             false => Verdict::Refuse(Refusal::new(
@@ -224,7 +219,6 @@ mod tests {
             sifted(Operation::PutObject, &[("x-amz-storage-class", "FAST")]).unwrap_err().code,
             "InvalidStorageClass"
         );
-        assert_eq!(sifted(Operation::GetObject, &[("x-amz-expected-bucket-owner", "1")]).unwrap_err().status, 403);
     }
 
     #[test]
@@ -239,7 +233,6 @@ mod tests {
                 ("x-amz-meta-a", "1"),
                 ("x-amz-meta-a", "2"),
                 ("x-amz-storage-class", "STANDARD_IA"),
-                ("x-amz-expected-bucket-owner", OWNER_ID),
                 ("content-type", "a/b"),
             ],
         )

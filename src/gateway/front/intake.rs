@@ -8,6 +8,7 @@ use http::request::Parts;
 use super::body::{Failure, Framing, RequestBody};
 use super::body_error::BodyError;
 use super::chunks::ChunkDecoder;
+use super::content_encoding::{has_aws_chunked, remove_aws_chunked};
 use super::drain::Source;
 use super::extensions::DeclaredLength;
 use super::operation::{BodyKind, Operation};
@@ -15,13 +16,12 @@ use super::payload::Payload;
 use super::refusal::Refusal;
 use super::signature::{Chain, EMPTY_SHA256};
 use super::small_body::{XML_BYTES_MAX, check_digests, read_whole};
-use super::standard_headers::{has_aws_chunked, remove_aws_chunked};
 use crate::digest::Algorithm;
 use crate::types::limits::PUT_BYTES_MAX;
 
 /// What a request's body must be.
 pub(super) struct Plan {
-    kind: BodyKind,
+    operation: Operation,
     declared_bytes: u64,
     framing: Framing,
     has_trailers: bool,
@@ -43,7 +43,7 @@ pub(super) fn plan(
 ) -> Result<Plan, Refusal> {
     let kind = operation.body();
     if kind == BodyKind::None {
-        return Ok(Plan { kind, declared_bytes: 0, framing: Framing::Plain(None), has_trailers: false });
+        return Ok(Plan { operation, declared_bytes: 0, framing: Framing::Plain(None), has_trailers: false });
     }
     if !payload.is_chunked() && headers.get_all(CONTENT_ENCODING).iter().any(has_aws_chunked) {
         let message = "Content-Encoding says aws-chunked, but x-amz-content-sha256 does not say STREAMING-….";
@@ -61,7 +61,7 @@ pub(super) fn plan(
             Framing::Chunked(Box::new(ChunkDecoder::new(declared_bytes, Some(chain))), trailers)
         }
     };
-    Ok(Plan { kind, declared_bytes, framing, has_trailers })
+    Ok(Plan { operation, declared_bytes, framing, has_trailers })
 }
 
 fn declared_length(kind: BodyKind, headers: &HeaderMap, payload: &Payload) -> Result<u64, Refusal> {
@@ -120,7 +120,8 @@ fn expected_trailers(headers: &HeaderMap, payload: &Payload) -> Result<Vec<Strin
 pub(super) async fn take(plan: Plan, source: Source, parts: &mut Parts) -> Result<Taken, Refusal> {
     remove_aws_chunked(&mut parts.headers);
     parts.headers.remove(CONTENT_LENGTH);
-    let Plan { kind, declared_bytes, framing, has_trailers } = plan;
+    let Plan { operation, declared_bytes, framing, has_trailers } = plan;
+    let kind = operation.body();
     if kind == BodyKind::None {
         parts.extensions.insert(DeclaredLength(None));
         return Ok(Taken { body: s3s::Body::empty(), failure: None });
@@ -144,7 +145,7 @@ pub(super) async fn take(plan: Plan, source: Source, parts: &mut Parts) -> Resul
     }
     let whole: Bytes = read_whole(body).await?;
     if kind != BodyKind::Bytes {
-        check_digests(&whole, &parts.headers, trailing.as_ref().and_then(|trailing| trailing.get()))?;
+        check_digests(operation, &whole, &parts.headers, trailing.as_ref().and_then(|trailing| trailing.get()))?;
     }
     Ok(Taken { body: s3s::Body::from(whole), failure: None })
 }

@@ -12,6 +12,7 @@ mod body_error;
 mod canonical;
 mod chunks;
 mod config;
+mod content_encoding;
 mod credential;
 mod drain;
 mod encoding;
@@ -28,21 +29,20 @@ mod routes;
 mod service;
 mod signature;
 mod small_body;
-mod standard_headers;
 mod target;
 mod time;
 mod trailers;
 mod verify;
 
+#[cfg(fuzzing)]
+pub mod fuzz;
 #[cfg(test)]
 mod tests;
 
-pub use answers::OWNER_ID;
 pub use body_error::BodyError;
 pub use config::{Clock, Dice, FrontConfig};
 pub use credential::{Asked, CredentialError, Credentials, RootCredentials};
-pub use extensions::{Caller, DeclaredLength, RawHeaders, RequestId};
+pub use extensions::{Caller, DeclaredLength, RequestId};
 pub use host::{DomainError, Domains, s3_host};
-pub use operation::Operation;
 pub use record::ReplyBody;
 pub use service::{Front, Inner};

@@ -2,15 +2,16 @@
 
 /// S3's operations that this release acts on, by S3's names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[allow(missing_docs, reason = "the names are S3's own")]
-pub enum Operation {
+pub(super) enum Operation {
     ListBuckets,
     CreateBucket,
     HeadBucket,
     DeleteBucket,
     GetBucketLocation,
+    GetBucketVersioning,
     ListObjects,
     ListObjectsV2,
+    ListObjectVersions,
     ListMultipartUploads,
     DeleteObjects,
     GetObject,

@@ -27,8 +27,8 @@ impl Asker {
         (reply.map(s3s::Body::from), Some(code))
     }
 
-    /// Repairs s3s's reply. A body that failed is the reason for an error that
-    /// s3s could not explain.
+    /// Repairs s3s's reply. Where the request's body failed, that is the reason
+    /// for the error, whatever those say who could not read it.
     pub(super) async fn repair(
         &self,
         reply: Response<s3s::Body>,
@@ -40,9 +40,7 @@ impl Asker {
         let (mut parts, mut body) = reply.into_parts();
         let xml = body.store_all_limited(ERROR_BYTES_MAX).await.unwrap_or_default();
         let mut refusal = parse_error(&xml, parts.status);
-        if let Some(reason) = failure.and_then(|failure| failure.get())
-            && refusal.status.is_server_error()
-        {
+        if let Some(reason) = failure.and_then(|failure| failure.get()) {
             refusal = Refusal::from(reason);
         }
         for stale in [CONTENT_TYPE, CONTENT_LENGTH] {

@@ -45,6 +45,7 @@ const READ: &[&str] = &[
 const LIST: &[&str] = &["delimiter", "encoding-type", "marker", "max-keys", "prefix"];
 const LIST_V2: &[&str] =
     &["continuation-token", "delimiter", "encoding-type", "fetch-owner", "max-keys", "prefix", "start-after"];
+const LIST_VERSIONS: &[&str] = &["delimiter", "encoding-type", "key-marker", "max-keys", "prefix", "version-id-marker"];
 const LIST_UPLOADS: &[&str] =
     &["delimiter", "encoding-type", "key-marker", "max-uploads", "prefix", "upload-id-marker"];
 
@@ -63,6 +64,8 @@ const ROUTES: &[Route] = &[
     route(Method::GET, Level::Bucket, ListObjectsV2, &["list-type"], LIST_V2),
     route(Method::GET, Level::Bucket, ListMultipartUploads, &["uploads"], LIST_UPLOADS),
     route(Method::GET, Level::Bucket, GetBucketLocation, &["location"], &[]),
+    route(Method::GET, Level::Bucket, GetBucketVersioning, &["versioning"], &[]),
+    route(Method::GET, Level::Bucket, ListObjectVersions, &["versions"], LIST_VERSIONS),
     route(Method::POST, Level::Bucket, DeleteObjects, &["delete"], &[]),
     route(Method::GET, Level::Object, GetObject, &[], READ),
     route(Method::HEAD, Level::Object, HeadObject, &[], READ),
@@ -141,7 +144,9 @@ pub(super) struct Resolved {
 
 /// Finds the operation. The query must be without the parameters of a
 /// presigned URL's signature.
-pub(super) fn resolve(method: &Method, level: Level, query: Query, copies: bool) -> Result<Resolved, Refusal> {
+pub(super) fn resolve(method: &Method, level: Level, mut query: Query, copies: bool) -> Result<Resolved, Refusal> {
+    // The first version's number is its absence.
+    query.retain(|(name, value)| !(name == "list-type" && value == "1"));
     let has = |wanted: &&str| query.iter().any(|(name, _)| name == wanted);
     let answer = (*method == Method::GET).then(|| find_answer(level, &query)).flatten();
     if let Some(answer) = answer {
@@ -158,7 +163,7 @@ pub(super) fn resolve(method: &Method, level: Level, query: Query, copies: bool)
     };
     let query = sift(query, &[route.selectors, route.parameters])?;
     if let Some((_, value)) = query.iter().find(|(name, value)| name == "list-type" && value != "2") {
-        return Err(Refusal::invalid_argument("list-type", value, "Invalid List Type specified in query: only 2 is."));
+        return Err(Refusal::invalid_argument("list-type", value, "Invalid List Type specified in Request"));
     }
     let operation = match route.operation {
         PutObject if copies => CopyObject,
@@ -225,9 +230,10 @@ pub(super) fn check_method(method: &Method, level: Level, content_type: Option<&
         value.as_bytes().get(..19).is_some_and(|start| start.eq_ignore_ascii_case(b"multipart/form-data"))
     });
     match *method {
-        Method::POST if level == Level::Bucket && is_form => {
-            Err(Refusal::not_implemented("Uploads by HTML form (POST Object) are not implemented. Please use PUT."))
-        }
+        // s3s would take any POST of this content type for a form.
+        Method::POST if is_form => Err(Refusal::not_implemented(
+            "Uploads by HTML form (POST Object), and multipart uploads of an object of that type, are not implemented.",
+        )),
         Method::GET | Method::HEAD | Method::PUT | Method::POST | Method::DELETE => Ok(()),
         Method::OPTIONS => {
             Err(Refusal::new(403, "AccessForbidden", "CORSResponse: CORS is not enabled for this bucket."))
@@ -262,7 +268,9 @@ mod tests {
             (Method::POST, Level::Object, "uploadId=u", CompleteMultipartUpload),
             (Method::DELETE, Level::Object, "uploadId=u", AbortMultipartUpload),
             (Method::DELETE, Level::Object, "", DeleteObject),
-            (Method::GET, Level::Bucket, "versioning", GetSetting),
+            (Method::GET, Level::Bucket, "list-type=1&marker=m", ListObjects),
+            (Method::GET, Level::Bucket, "versions&key-marker=k", ListObjectVersions),
+            (Method::GET, Level::Bucket, "policy", GetSetting),
         ] {
             assert_eq!(ask(method, level, query).unwrap().operation, operation, "{query}");
         }
@@ -273,7 +281,7 @@ mod tests {
         for method in [Method::PUT, Method::DELETE, Method::POST, Method::HEAD] {
             for parameter in MEANINGFUL {
                 for level in [Level::Bucket, Level::Object] {
-                    for query in [(*parameter).to_owned(), format!("{parameter}=1")] {
+                    for query in [(*parameter).to_owned(), format!("{parameter}=3")] {
                         let known = ROUTES.iter().any(|route| {
                             route.method == method
                                 && route.level == level

@@ -21,15 +21,14 @@ use super::body::Failure;
 use super::config::FrontConfig;
 use super::drain::Source;
 use super::encoding::{encode, parse_query, write_query};
-use super::extensions::{RawHeaders, RequestId};
+use super::extensions::RequestId;
 use super::headers::{Wishes, sift, unhoist};
 use super::intake::{plan, take};
 use super::record::{Record, ReplyBody};
 use super::refusal::Refusal;
 use super::reply::{Asker, parse_error};
 use super::routes::{Resolved, check_method, resolve};
-use super::standard_headers::{hide_from_s3s, remove_ignored};
-use super::target::{Level, Target, settle_host};
+use super::target::{Target, settle_host};
 use super::verify::{Verified, verify};
 
 /// Whoever answers the requests that this front lets through: s3s.
@@ -160,34 +159,32 @@ impl<I: Inner> Shared<I> {
         })
     }
 
-    /// A setting is told only of what exists: `inner` is asked with a HEAD.
+    /// A setting is told only of what exists.
     async fn answer_setting(&self, target: &Target, answer: &Answer) -> Result<HttpResponse, Refusal> {
-        let mut path = String::new();
-        for part in [&target.bucket, &target.key].into_iter().flatten() {
-            path.push('/');
-            path.push_str(&encode(part.as_bytes(), true));
+        let bucket = format!("/{}", encode(target.bucket.as_deref().unwrap_or_default().as_bytes(), false));
+        self.ask(Method::GET, &format!("{bucket}?location")).await?;
+        if let Some(key) = &target.key {
+            self.ask(Method::HEAD, &format!("{bucket}/{}", encode(key.as_bytes(), true))).await?;
         }
-        let mut head = Request::new(s3s::Body::empty());
-        *head.method_mut() = Method::HEAD;
-        *head.uri_mut() = path.parse().map_err(|_| Refusal::invalid_uri())?;
-        let mut reply = self.call(head).await?;
+        Ok(answer.reply(&self.config.owner_id)?.map(s3s::Body::from))
+    }
+
+    /// Asks `inner` something of our own; path style, as it has no host.
+    async fn ask(&self, method: Method, uri: &str) -> Result<(), Refusal> {
+        let mut request = Request::new(s3s::Body::empty());
+        *request.method_mut() = method;
+        *request.uri_mut() = uri.parse().map_err(|_| Refusal::invalid_uri())?;
+        let mut reply = self.call(request).await?;
         if reply.status().is_success() {
-            return Ok(answer.reply()?.map(s3s::Body::from));
+            return Ok(());
         }
         let xml = reply.body_mut().store_all_limited(64 << 10).await.unwrap_or_default();
-        let mut refusal = parse_error(&xml, reply.status());
-        if xml.is_empty() && target.level() == Level::Bucket && reply.status() == http::StatusCode::NOT_FOUND {
-            refusal = Refusal::new(404, "NoSuchBucket", "The specified bucket does not exist.");
-        }
-        Err(refusal)
+        Err(parse_error(&xml, reply.status()))
     }
 }
 
 /// Turns a request into what s3s is to see.
 fn rewrite(parts: &mut Parts, resolved: &Resolved) -> Result<(), Refusal> {
-    remove_ignored(&mut parts.headers);
-    parts.extensions.insert(RawHeaders(Arc::new(parts.headers.clone())));
-    hide_from_s3s(&mut parts.headers, &parts.method);
     let query = write_query(&resolved.query);
     let path = parts.uri.path();
     let uri = if query.is_empty() { path.to_owned() } else { format!("{path}?{query}") };

@@ -45,6 +45,9 @@ use s3s::{Body, S3, S3Request, S3Response, S3Result};
 
 use crate::objects::Objects;
 
+#[cfg(fuzzing)]
+pub mod fuzz;
+
 pub use failure::{Failure, body_error};
 pub use operation::Operation;
 use reply::Reply;

@@ -23,125 +23,36 @@ mod open;
 mod queue;
 pub mod record;
 mod replay;
+mod report;
 mod scan;
+mod shared;
 mod usage;
 mod writer;
 
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeSet;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::JoinHandle;
 
 use bytes::Bytes;
 
 use self::disk::{Disk, RealDisk};
 pub use self::error::StoreError;
-use self::index::{Entry, Index};
+use self::index::Entry;
 use self::log::LogFile;
 use self::queue::{Change, Draft, Queue, Request, Stored};
 use self::record::{BODY_BYTES_MAX, Header, Kind, body_checksum};
+pub use self::report::{CompactReport, LogPosition, OpenReport, PieceInfo, PieceState, StoreOptions, Usage};
+use self::shared::Shared;
 use self::writer::{Active, Writer};
 use crate::types::{Epoch, PieceId};
 
 /// Ids in one request to the writer, at most.
 const CHANGE_IDS_MAX: usize = 4096;
-
-/// A node's durable log position: the number of the last record that is
-/// durable. It only rises, also over restarts; one that fell is a rollback.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub struct LogPosition(pub u64);
-
-/// How a store is opened.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StoreOptions {
-    /// Bytes that the logs may take, all together. Puts beyond it are refused.
-    pub capacity_bytes: u64,
-    /// Bytes of one log, at most (`limits::LOG_BYTES_MAX`). In small stores
-    /// logs are smaller still: a sixteenth of the capacity.
-    pub log_bytes_max: u64,
-}
-
-/// What opening found.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct OpenReport {
-    /// Damaged stretches and bodies in the logs; each may have been several records.
-    pub damaged_records: u64,
-    /// Pieces known to be damaged or gone. Those of which a header is left stay
-    /// readable by range: some of their shares may be good.
-    pub lost: Vec<PieceId>,
-    /// Pieces at the end of the newest log that were not whole: a crash during
-    /// a put, or damage to pieces that had just been acknowledged.
-    pub torn: Vec<PieceId>,
-    /// Bytes cut off the newest log.
-    pub torn_bytes: u64,
-    /// Pieces in the store, live and in the trash.
-    pub pieces: u64,
-    /// Whether the checkpoint saved reading the logs.
-    pub from_checkpoint: bool,
-}
-
-/// Whether a piece is wanted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum PieceState {
-    /// Wanted.
-    Live,
-    /// Deleted, still readable, can be restored.
-    Trash,
-}
-
-/// What the store knows of a piece.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PieceInfo {
-    /// Bytes of the piece.
-    pub length: u64,
-    /// The epoch in which it was uploaded.
-    pub epoch: Epoch,
-    /// Live or in the trash.
-    pub state: PieceState,
-}
-
-/// Where the bytes are. Live, trash, dead and overhead are together exactly
-/// the bytes of the log files.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Usage {
-    /// Bytes of live pieces, headers included.
-    pub live_bytes: u64,
-    /// Bytes of pieces in the trash, headers included.
-    pub trash_bytes: u64,
-    /// Bytes that compaction gives back.
-    pub dead_bytes: u64,
-    /// Bytes of records that are not pieces.
-    pub overhead_bytes: u64,
-    /// Capacity less the bytes of the log files.
-    pub free_bytes: u64,
-    /// Bytes that puts may still add: free bytes less what is kept back for
-    /// deletes and compaction. The disk may hold less.
-    pub writable_bytes: u64,
-    /// The promised capacity.
-    pub capacity_bytes: u64,
-    /// Pieces, live and in the trash.
-    pub pieces: u64,
-    /// Pieces in the trash.
-    pub trashed: u64,
-}
-
-/// What one step of compaction did.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct CompactReport {
-    /// The log that was rewritten and unlinked.
-    pub log: Option<u32>,
-    /// Bytes that came back.
-    pub freed_bytes: u64,
-    /// Bytes that were written again.
-    pub moved_bytes: u64,
-    /// Pieces that were found damaged.
-    pub lost: Vec<PieceId>,
-}
 
 /// A node's pieces. Cheap to clone; all clones are one store. Dropping the
 /// last one stops it without a checkpoint; [`PieceStore::close`] is kinder.
@@ -155,15 +66,6 @@ struct Inner {
     options: StoreOptions,
     compaction: tokio::sync::Mutex<()>,
     thread: Mutex<Option<JoinHandle<()>>>,
-}
-
-/// What callers and the writer share. Only the writer changes pieces.
-struct Shared {
-    index: RwLock<Index>,
-    queue: Queue,
-    position: AtomicU64,
-    failure: Mutex<Option<String>>,
-    damaged: Mutex<BTreeSet<PieceId>>,
 }
 
 impl PieceStore {
@@ -377,46 +279,6 @@ impl Drop for Inner {
         if let Some(thread) = thread {
             let _ = thread.join();
         }
-    }
-}
-
-impl Shared {
-    fn index(&self) -> RwLockReadGuard<'_, Index> {
-        // A panic while it was changed would be a bug in `Index`; what is on
-        // disk is right either way, and reads verify what they find.
-        self.index.read().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn index_mut(&self) -> RwLockWriteGuard<'_, Index> {
-        self.index.write().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn find(&self, id: &PieceId) -> Option<(Arc<LogFile>, Entry)> {
-        let index = self.index();
-        let entry = index.pieces.get(id)?;
-        let log = index.logs.get(&entry.log)?;
-        Some((Arc::clone(&log.file), *entry))
-    }
-
-    fn failure(&self) -> Option<String> {
-        self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    fn fail(&self, reason: String) {
-        tracing::error!(reason, "the piece store is gone; nothing more is stored");
-        *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason);
-    }
-
-    fn damaged(&self) -> std::sync::MutexGuard<'_, BTreeSet<PieceId>> {
-        self.damaged.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn note_damage(&self, ids: &[PieceId]) {
-        self.damaged().extend(ids);
-    }
-
-    fn forget_damage(&self, id: &PieceId) {
-        self.damaged().remove(id);
     }
 }
 

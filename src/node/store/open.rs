@@ -44,7 +44,7 @@ pub(super) fn open(dir: &Path, log_bytes_max: u64, disk: &dyn Disk) -> Result<Op
     report.from_checkpoint = fits;
     let (mut next_log, mut position) = (1, 0);
     let mut expected = Vec::new();
-    let mut starts = Vec::new();
+    let mut starts = BTreeMap::new();
     if let Some(checkpoint) = checkpoint {
         (next_log, position) = (checkpoint.next_log, checkpoint.position);
         if fits {
@@ -127,7 +127,8 @@ fn head(file: &File, number: u32) -> Result<Option<super::record::Header>, Store
 /// what it covers, or changed since. Empty if it fits all of them.
 fn misfits(checkpoint: &Checkpoint, index: &Index) -> BTreeSet<u32> {
     let newest = checkpoint.logs.last().map_or(0, |mark| mark.number);
-    let unknown = |number: &u32| checkpoint.logs.iter().all(|mark| mark.number != *number);
+    let marked: BTreeSet<u32> = checkpoint.logs.iter().map(|mark| mark.number).collect();
+    let unknown = |number: &u32| !marked.contains(number);
     let mut misfits: BTreeSet<u32> = index.logs.range(..newest).map(|(number, _)| *number).filter(unknown).collect();
     for mark in &checkpoint.logs {
         let Some(log) = index.logs.get(&mark.number) else { continue };
@@ -158,7 +159,7 @@ fn adopt(index: &mut Index, checkpoint: Checkpoint) {
 /// Reads every log from where the checkpoint ends; returns how the newest ends.
 fn replay_logs(
     replay: &mut Replay<'_>,
-    starts: &[(u32, u64)],
+    starts: &BTreeMap<u32, u64>,
     misfits: &BTreeSet<u32>,
 ) -> Result<Option<(u32, LogEnd)>, StoreError> {
     let numbers: Vec<u32> = replay.index.logs.keys().copied().collect();
@@ -166,7 +167,7 @@ fn replay_logs(
     let mut last = None;
     for (at, &number) in numbers.iter().enumerate() {
         let length = replay.index.logs[&number].length;
-        let start = starts.iter().find(|(log, _)| *log == number).map_or(0, |(_, covered)| *covered);
+        let start = starts.get(&number).copied().unwrap_or(0);
         let trust = if misfits.contains(&number) && length <= budget {
             budget -= length;
             Trust::Nothing

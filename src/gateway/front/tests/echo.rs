@@ -76,7 +76,8 @@ fn error(status: u16, xml: &str) -> HttpResponse {
 
 pub(super) fn config(now: impl Fn() -> SystemTime + Send + Sync + 'static) -> FrontConfig {
     let domains = Domains::new(["s3.amazonaws.com"]).unwrap();
-    let mut config = FrontConfig::new("us-east-1", domains, Arc::new(RootCredentials::new(ACCESS_KEY, SECRET_KEY)));
+    let mut config =
+        FrontConfig::new("us-east-1", domains, "owner", Arc::new(RootCredentials::new(ACCESS_KEY, SECRET_KEY)));
     config.clock = Arc::new(now);
     config
 }

@@ -8,7 +8,7 @@ async fn what_is_not_built_is_refused_and_never_reaches_s3s() {
         ("DELETE", "/bucket?acl", &[][..], 501),
         ("PUT", "/bucket/key?encryption", &[], 501),
         ("PUT", "/bucket?versioning", &[], 501),
-        ("GET", "/bucket?versions", &[], 501),
+        ("GET", "/bucket?analytics", &[], 501),
         ("PUT", "/bucket/key?partNumber=1", &[], 400),
         ("PUT", "/bucket/key", &[("x-amz-tagging", "a=b")], 501),
         ("PUT", "/bucket/key", &[("x-amz-server-side-encryption", "aws:kms")], 501),
@@ -29,7 +29,7 @@ async fn what_is_not_built_is_refused_and_never_reaches_s3s() {
 #[tokio::test]
 async fn settings_are_answered_for_what_exists() {
     for (uri, status, part) in [
-        ("/bucket?versioning", 200, "<VersioningConfiguration"),
+        ("/bucket?acl", 200, "<Owner><ID>owner</ID></Owner>"),
         ("/bucket?policy", 404, "NoSuchBucketPolicy"),
         ("/bucket/key?tagging", 200, "<TagSet>"),
         ("/missing?policy", 404, "NoSuchKey"),

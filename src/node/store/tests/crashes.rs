@@ -184,10 +184,8 @@ async fn take(store: &PieceStore, step: &Step) {
 async fn contents(store: &PieceStore) -> Model {
     let mut model = Model::new();
     for number in 0..IDS {
-        let piece = match whole(store, id(number)).await {
-            Some(bytes) => Some((bytes, store.stat(&id(number)).unwrap().state)),
-            None => None,
-        };
+        let state = store.stat(&id(number)).map(|info| info.state);
+        let piece = whole(store, id(number)).await.zip(state);
         model.insert(number, piece);
     }
     model

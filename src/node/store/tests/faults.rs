@@ -19,7 +19,7 @@ const OPTIONS: StoreOptions = StoreOptions { capacity_bytes: 1 << 30, log_bytes_
 /// Fails some calls: those numbered `from` to `from + count - 1`.
 struct Faulty {
     calls: AtomicI64,
-    from: i64,
+    from: AtomicI64,
     count: i64,
     errno: rustix::io::Errno,
     /// Bytes that the disk says are free.
@@ -28,12 +28,13 @@ struct Faulty {
 
 impl Faulty {
     fn new(from: i64, count: i64, errno: rustix::io::Errno) -> Faulty {
-        Faulty { calls: AtomicI64::new(0), from, count, errno, free: AtomicU64::new(1 << 40) }
+        Faulty { calls: AtomicI64::new(0), from: AtomicI64::new(from), count, errno, free: AtomicU64::new(1 << 40) }
     }
 
     fn call(&self) -> io::Result<()> {
         let number = self.calls.fetch_add(1, Ordering::SeqCst);
-        let fails = (self.from..self.from + self.count).contains(&number);
+        let from = self.from.load(Ordering::SeqCst);
+        let fails = (from..from + self.count).contains(&number);
         if fails { Err(self.errno.into()) } else { Ok(()) }
     }
 }
@@ -233,4 +234,28 @@ async fn a_log_overwritten_while_it_runs_is_left_for_another() {
         assert_eq!(whole(&store, id(2)).await, Some(body(2, 400)), "{length:?}");
         assert_adds_up(dir.path(), &store);
     }
+}
+
+/// A put whose fsync failed and that could not be cut off stays in the sealed
+/// log; its piece was stored in another log, purged and compacted away there.
+#[tokio::test]
+async fn what_a_failed_fsync_left_behind_does_not_come_back() {
+    let dir = quick_folder();
+    let disk = Arc::new(Faulty::new(i64::MAX - 10, 2, rustix::io::Errno::IO));
+    let (store, _) = PieceStore::open_on(disk.clone(), dir.path(), ROOMY).unwrap();
+    for number in 0..8 {
+        store.put(id(number), Epoch(1), body(number, 400)).await.unwrap();
+    }
+    // The next call writes; the fsync and the cut after it fail.
+    disk.from.store(disk.calls.load(Ordering::SeqCst) + 1, Ordering::SeqCst);
+    store.put(id(8), Epoch(1), body(8, 400)).await.unwrap();
+    assert_eq!(store.usage().dead_bytes, 464, "it stands in the sealed log, too");
+    store.trash(&[id(8)]).await.unwrap();
+    store.purge(&[id(8)]).await.unwrap();
+    assert_eq!(store.compact().await.unwrap().log, Some(2));
+    drop(store);
+    let (store, report) = open(dir.path(), &ROOMY);
+    assert!(!report.from_checkpoint);
+    assert_eq!((store.stat(&id(8)), report.pieces), (None, 8));
+    assert_adds_up(dir.path(), &store);
 }

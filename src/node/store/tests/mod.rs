@@ -5,6 +5,7 @@ mod basics;
 mod crashes;
 mod damage;
 mod faults;
+mod throughput;
 
 use std::path::Path;
 

@@ -1,0 +1,59 @@
+//! What the callers of a store and its writer share.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use super::index::{Entry, Index};
+use super::log::LogFile;
+use super::queue::Queue;
+use crate::types::PieceId;
+
+/// What callers and the writer share. Only the writer changes pieces.
+pub(super) struct Shared {
+    pub index: RwLock<Index>,
+    pub queue: Queue,
+    pub position: AtomicU64,
+    pub failure: Mutex<Option<String>>,
+    pub damaged: Mutex<BTreeSet<PieceId>>,
+}
+
+impl Shared {
+    pub(super) fn index(&self) -> RwLockReadGuard<'_, Index> {
+        // A panic while it was changed would be a bug in `Index`; what is on
+        // disk is right either way, and reads verify what they find.
+        self.index.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn index_mut(&self) -> RwLockWriteGuard<'_, Index> {
+        self.index.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn find(&self, id: &PieceId) -> Option<(Arc<LogFile>, Entry)> {
+        let index = self.index();
+        let entry = index.pieces.get(id)?;
+        let log = index.logs.get(&entry.log)?;
+        Some((Arc::clone(&log.file), *entry))
+    }
+
+    pub(super) fn failure(&self) -> Option<String> {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn fail(&self, reason: String) {
+        tracing::error!(reason, "the piece store is gone; nothing more is stored");
+        *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason);
+    }
+
+    pub(super) fn damaged(&self) -> MutexGuard<'_, BTreeSet<PieceId>> {
+        self.damaged.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn note_damage(&self, ids: &[PieceId]) {
+        self.damaged().extend(ids);
+    }
+
+    pub(super) fn forget_damage(&self, id: &PieceId) {
+        self.damaged().remove(id);
+    }
+}

@@ -1,0 +1,24 @@
+//! The real programs against a real `cairn up`: each stores data that is big
+//! enough to matter and compares what comes back byte for byte.
+//!
+//! `tests/install-clients` installs what they need; a client that is missing
+//! fails its test.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod database;
+mod mount;
+mod visit;
+
+mod aws_cli;
+mod boto3;
+mod pgbackrest;
+mod postgres;
+mod rclone;
+mod rclone_mount;
+mod readme;
+mod registry;
+mod restic;
+mod s3cmd;
+mod s3fs;

@@ -1,0 +1,97 @@
+//! A bucket mounted with rclone or s3fs, taken off again whatever happens.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::support::process::{Daemon, Invocation};
+use crate::support::{free_port, poll, workdir};
+use crate::visit::{Visit, installed, rclone};
+
+/// A mounted folder.
+pub struct Mount<'a> {
+    /// Where it is.
+    pub path: PathBuf,
+    visit: &'a Visit,
+    daemon: Daemon,
+    /// rclone's remote control.
+    control: Option<(&'static str, String)>,
+}
+
+impl<'a> Mount<'a> {
+    /// `rclone mount` of the visit's bucket with a write cache, as CSI-S3
+    /// does it.
+    pub fn rclone(visit: &'a Visit, program: &'static str) -> Self {
+        let path = visit.work.folder("mount");
+        let control = format!("127.0.0.1:{}", free_port());
+        let call = rclone(visit, program)
+            .args(["mount", &format!("cairn:{}", visit.bucket)])
+            .arg(&path)
+            .args(["--vfs-cache-mode", "writes", "--vfs-write-back", "1s", "--cache-dir"])
+            .arg(visit.work.join("cache"))
+            .args(["--rc", "--rc-no-auth", "--rc-addr", &control]);
+        Self::start(visit, path, call, Some((program, control)))
+    }
+
+    /// `s3fs` on the visit's bucket.
+    pub fn s3fs(visit: &'a Visit) -> Self {
+        let path = visit.work.folder("mount");
+        let access = visit.access();
+        let call = visit
+            .call("s3fs")
+            .args([visit.bucket.as_str(), path.to_str().expect("UTF-8"), "-f", "-o"])
+            .arg(format!("url={}", access.endpoint))
+            .args(["-o", "use_path_request_style", "-o", &format!("endpoint={}", access.region)])
+            .env("AWSACCESSKEYID", &access.key)
+            .env("AWSSECRETACCESSKEY", &access.secret);
+        Self::start(visit, path, call, None)
+    }
+
+    fn start(visit: &'a Visit, path: PathBuf, call: Invocation, control: Option<(&'static str, String)>) -> Self {
+        assert!(Path::new("/dev/fuse").exists(), "/dev/fuse is missing: mounting needs FUSE in the kernel");
+        let mut daemon = call.start(&visit.work.join("mount.log"));
+        daemon.wait_until("mount", Duration::from_secs(30), || is_mounted(&path).then_some(()));
+        Self { path, visit, daemon, control }
+    }
+
+    /// The path of `name` inside.
+    pub fn join(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    /// Wait until everything that was written is in the bucket, then unmount.
+    /// (Unmounting alone leaves files in rclone's cache.)
+    pub fn unmount(mut self) {
+        self.flush();
+        self.visit.call("fusermount3").arg("-u").arg(&self.path).run();
+        let ended = poll(Duration::from_secs(30), Duration::from_millis(20), || self.daemon.has_ended().then_some(()));
+        assert!(ended.is_some(), "still running after it was unmounted: {}", self.daemon.story());
+    }
+
+    /// Wait until rclone has nothing left to upload.
+    pub fn flush(&self) {
+        let Some((program, address)) = &self.control else { return };
+        let flushed = poll(Duration::from_secs(120), Duration::from_millis(200), || {
+            let text = rclone(self.visit, program)
+                .args(["rc", "--url", &format!("http://{address}"), "vfs/stats"])
+                .run()
+                .text();
+            let stats: serde_json::Value = serde_json::from_str(&text).expect("rclone rc prints JSON");
+            let left =
+                |name: &str| stats["diskCache"][name].as_u64().expect("a mount with a write cache counts uploads");
+            (left("uploadsQueued") + left("uploadsInProgress") == 0).then_some(())
+        });
+        assert!(flushed.is_some(), "uploads do not end: {}", self.daemon.story());
+    }
+}
+
+impl Drop for Mount<'_> {
+    fn drop(&mut self) {
+        if is_mounted(&self.path) {
+            let _ = std::process::Command::new(installed("fusermount3")).arg("-uz").arg(&self.path).output();
+        }
+    }
+}
+
+fn is_mounted(path: &Path) -> bool {
+    workdir::mounts_below(path).iter().any(|mount| mount == path)
+}

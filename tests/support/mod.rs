@@ -1,0 +1,32 @@
+//! What the suites that start programs share: processes that end with the
+//! test, a real `cairn up`, data to store and digests to compare.
+#![allow(dead_code, reason = "each suite is a binary of its own and uses a part of this")]
+
+pub mod cairn;
+pub mod data;
+pub mod process;
+pub mod workdir;
+
+use std::time::{Duration, Instant};
+
+/// Ask `ready` every `pause` until it answers with something or `limit` has
+/// passed. None after the limit.
+pub fn poll<T>(limit: Duration, pause: Duration, mut ready: impl FnMut() -> Option<T>) -> Option<T> {
+    let end = Instant::now() + limit;
+    loop {
+        if let Some(found) = ready() {
+            return Some(found);
+        }
+        if Instant::now() >= end {
+            return None;
+        }
+        std::thread::sleep(pause);
+    }
+}
+
+/// A TCP port of 127.0.0.1 that was free a moment ago, for programs that
+/// cannot choose one themselves.
+pub fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a socket on 127.0.0.1");
+    listener.local_addr().expect("a bound socket has an address").port()
+}
