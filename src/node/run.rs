@@ -208,13 +208,15 @@ impl Inner {
 
     pub(super) fn usage(&self) -> Usage {
         let usage = self.store.usage();
+        // A store that is gone takes nothing, whatever its capacity was.
+        let writable_bytes = if self.store.failure().is_some() { 0 } else { usage.writable_bytes };
         Usage {
             live_bytes: usage.live_bytes,
             trash_bytes: usage.trash_bytes,
             dead_bytes: usage.dead_bytes,
             overhead_bytes: usage.overhead_bytes,
             free_bytes: usage.free_bytes,
-            writable_bytes: usage.writable_bytes,
+            writable_bytes,
             capacity_bytes: usage.capacity_bytes,
             pieces: usage.pieces,
             trashed: usage.trashed,

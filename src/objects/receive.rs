@@ -4,8 +4,11 @@
 //! A transfer holds two segments at most. Where memory is short a segment is
 //! cut early, so that many slow clients still move.
 
+use std::time::Duration;
+
 use futures_util::StreamExt;
 use tokio::sync::oneshot;
+use tokio::time::timeout;
 
 use super::epochs::EpochGuard;
 use super::keys::NewStreamKey;
@@ -13,7 +16,11 @@ use super::{Incoming, ObjectError, Objects};
 use crate::digest::{Checksum, Digester, Digests};
 use crate::metadata::{Extent, InlineStream, NewSegment, NewStream, StreamContent};
 use crate::transfer::{Reserved, Transfer, TransferError};
-use crate::types::limits::BLOCK_BYTES;
+use crate::types::limits::{BLOCK_BYTES, SEALED_BLOCK_BYTES};
+
+/// How long a segment that is not full waits for memory to grow by a block,
+/// before it is stored as it is.
+const SHORT_OF_MEMORY: Duration = Duration::from_millis(20);
 
 /// A body that came whole and is what was declared.
 pub struct Received {
@@ -194,37 +201,28 @@ impl<'o> StreamWriter<'o> {
         self.blocks += 1;
     }
 
-    /// After a block, before the next: at the end of a step the segment grows
-    /// by another, or is stored if it is full or memory is short.
+    /// After a block, before the next: the segment grows by another, or is
+    /// stored if it is full or memory stays short. It grows block by block, so
+    /// that a client holds no more than what it has sent.
     async fn make_room(&mut self) -> Result<(), ObjectError> {
-        let (full, step) = self.step();
-        let room = full - self.sealed;
-        if room > 0 && !self.sealed.is_multiple_of(step) {
-            return Ok(());
-        }
-        if room > 0
-            && let (Some(more), Some(reserved)) =
-                (self.objects.transfer.budget().fill.try_reserve(step.min(room)), self.reserved.as_mut())
+        if self.sealed < self.objects.transfer.segment_bytes().0
+            && let Some(reserved) = self.reserved.as_mut()
         {
-            reserved.merge(more);
-            return Ok(());
+            let purse = &self.objects.transfer.budget().fill;
+            if let Ok(Ok(more)) = timeout(SHORT_OF_MEMORY, purse.reserve(SEALED_BLOCK_BYTES)).await {
+                reserved.merge(more);
+                return Ok(());
+            }
         }
         self.store_segment().await
     }
 
-    /// Bytes of a full segment, and of the steps (whole stripes, about a
-    /// MiB) in which it grows.
-    fn step(&self) -> (usize, usize) {
-        let (full, stripe) = self.objects.transfer.segment_bytes();
-        (full, stripe * ((1 << 20) / stripe).max(1))
-    }
-
     async fn begin_segment(&mut self) -> Result<(), ObjectError> {
-        let (full, step) = self.step();
+        let full = self.objects.transfer.segment_bytes().0;
         let done = self.blocks * BLOCK_BYTES as u64;
         let left = self.expected_bytes.map_or(u64::MAX, |expected| expected.saturating_sub(done));
         let sealed_left = usize::try_from(crate::seal::sealed_length(left.min(full as u64))).unwrap_or(full);
-        self.reserved = Some(self.objects.transfer.budget().fill.reserve(step.min(sealed_left)).await?);
+        self.reserved = Some(self.objects.transfer.budget().fill.reserve(SEALED_BLOCK_BYTES.min(sealed_left)).await?);
         self.buffer.reserve_exact(full.min(sealed_left));
         Ok(())
     }

@@ -181,6 +181,9 @@ impl<'r> Gather<'r> {
     fn take(&mut self, fetched: Fetched) {
         let whole = fetched.stripes == self.stripes;
         match fetched.shares {
+            // A part that was asked for first may come after the whole.
+            Ok(shares)
+                if self.good.get(&fetched.place.piece.0).is_some_and(|held| held.shares.len() > shares.len()) => {}
             Ok(shares) => {
                 self.good.insert(fetched.place.piece.0, Shares { stripes: fetched.stripes, shares });
             }
