@@ -31,6 +31,7 @@ use super::reply::{Asker, parse_error};
 use super::routes::{Resolved, check_method, resolve};
 use super::target::{Target, settle_host};
 use super::verify::{Verified, verify};
+use crate::env::contain_future;
 
 /// Whoever answers the requests that this front lets through: s3s.
 pub trait Inner: Send + Sync + 'static {
@@ -112,7 +113,8 @@ impl<I: Inner> Front<I> {
             code: None,
         };
         parts.extensions.insert(request_id);
-        let (reply, code) = match self.shared.pass(parts, source, &mut record).await {
+        let passed = contain_future(self.shared.pass(parts, source, &mut record)).await;
+        let (reply, code) = match passed.unwrap_or_else(|_| Err(Refusal::internal_error())) {
             Ok((reply, failure)) => asker.repair(reply, failure.as_ref()).await,
             Err(refusal) => asker.refuse(refusal),
         };
@@ -164,7 +166,7 @@ impl<I: Inner> Shared<I> {
     async fn call(&self, request: HttpRequest) -> Result<HttpResponse, Refusal> {
         self.inner.call(request).await.map_err(|error| {
             tracing::error!(%error, "the S3 service failed");
-            Refusal::new(500, "InternalError", "We encountered an internal error. Please try again.")
+            Refusal::internal_error()
         })
     }
 
