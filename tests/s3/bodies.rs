@@ -141,3 +141,23 @@ async fn a_client_that_asks_first_is_told_to_go_on() {
     let refused = site.at("PUT", "/no-such-bucket-here/k").header("expect", "100-continue").body("x").send().await;
     refused.expect_error(404, "NoSuchBucket");
 }
+
+/// Clients that do not know their length frame twice: aws-chunked within
+/// HTTP's own chunks.
+#[tokio::test]
+async fn framing_within_framing_is_taken_off() {
+    let site = site().await;
+    for length in [0, 10, 200_000] {
+        let body = random(1, length);
+        let mut request = site.object("PUT", "k").body(body.clone()).chunk(&SIGNED);
+        request.set("transfer-encoding", "chunked");
+        let framed: Vec<u8> = request
+            .body
+            .chunks(30_000)
+            .flat_map(|piece| [format!("{:x}\r\n", piece.len()).as_bytes(), piece, b"\r\n"].concat())
+            .collect();
+        request.body = [&framed[..], b"0\r\n\r\n"].concat();
+        request.send().await.expect(200);
+        assert!(site.get("k").await == body, "{length}");
+    }
+}

@@ -231,3 +231,21 @@ async fn a_copied_part_of_a_checked_upload_has_its_checksum() {
     assert_eq!(answer.xml("ChecksumCRC32"), value);
     assert_eq!(answer.xml("ETag"), etag_of(&source[3..=MIN]));
 }
+
+#[tokio::test]
+async fn copied_parts_are_conditional_and_may_come_from_the_object_itself() {
+    let site = site().await;
+    let body = random(8, MIN);
+    let etag = site.put("k", body.clone()).await;
+    let upload = begin(&site, "k").await;
+    let part = |number: &str| copy(&site, "k", "k").query("partNumber", number).query("uploadId", &upload);
+    let refused = part("1").header("x-amz-copy-source-if-match", "\"other\"").send().await;
+    refused.expect_error(412, "PreconditionFailed");
+    let refused = part("1").header("x-amz-copy-source-if-none-match", &etag).send().await;
+    refused.expect_error(412, "PreconditionFailed");
+    let one = part("1").header("x-amz-copy-source-if-match", &etag).send().await.expect(200).xml("ETag");
+    let two = crate::uploads::part(&site, "k", &upload, 2, b" and more").await;
+    let complete = site.object("POST", "k").query("uploadId", &upload).body(completion(&[(1, &one), (2, &two)]));
+    complete.send().await.expect(200);
+    assert!(site.get("k").await == [&body[..], b" and more"].concat());
+}

@@ -239,3 +239,19 @@ async fn the_sdk_pages_through_folders() {
     let nowhere = site.client.list_objects_v2().bucket("no-such-bucket-here").send().await.expect_err("no bucket");
     assert_eq!(nowhere.code(), Some("NoSuchBucket"));
 }
+
+#[tokio::test]
+async fn a_token_goes_before_start_after_and_is_repeated() {
+    let site = site().await;
+    for key in ["a", "b", "c", "d"] {
+        site.put(key, "").await;
+    }
+    let list = || site.at_bucket("GET").query("list-type", "2").query("max-keys", "2").query("start-after", "a");
+    let first = list().send().await.expect(200);
+    assert_eq!(first.all("Key"), ["b", "c"]);
+    let token = first.xml("NextContinuationToken");
+    let second = list().query("continuation-token", &token).send().await.expect(200);
+    assert_eq!((second.all("Key"), second.xml("ContinuationToken")), (vec!["d".to_owned()], token));
+    let first = site.at_bucket("GET").query("marker", "b").send().await.expect(200);
+    assert_eq!((first.all("Key"), first.xml("Marker")), (vec!["c".to_owned(), "d".to_owned()], "b".to_owned()));
+}

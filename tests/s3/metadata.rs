@@ -115,3 +115,11 @@ async fn what_could_not_be_kept_is_refused() {
     }
     assert!(!site.exists("k").await);
 }
+
+#[tokio::test]
+async fn a_name_that_comes_twice_is_joined() {
+    let site = site().await;
+    let put = site.object("PUT", "k").header("x-amz-meta-a", "1").header("x-amz-meta-a", "2").body("x");
+    put.send().await.expect(200);
+    assert_eq!(site.object("HEAD", "k").send().await.header("x-amz-meta-a"), "1,2");
+}

@@ -232,3 +232,25 @@ async fn completions_at_once_agree() {
     }
     assert!(site.get("k").await == random(1, 300_000));
 }
+
+#[tokio::test]
+async fn an_upload_of_one_empty_part_is_an_empty_object() {
+    let site = site().await;
+    crate::uploads::upload(&site, "k", &[1], &[Vec::new()]).await;
+    let got = site.object("GET", "k").send().await.expect(200);
+    assert_eq!((got.body.len(), got.header("etag")), (0, multipart_etag(&[b""]).as_str()));
+}
+
+/// Whoever uploads the same part at the same time wins or loses as a whole.
+#[tokio::test]
+async fn one_part_is_uploaded_by_many() {
+    let site = site().await;
+    let upload = begin(&site, "k").await;
+    let bodies: Vec<Vec<u8>> = (0..6).map(|seed| random(seed, 200_000)).collect();
+    let etags = futures_util::future::join_all(bodies.iter().map(|body| part(&site, "k", &upload, 1, body))).await;
+    let listed = site.object("GET", "k").query("uploadId", &upload).send().await.expect(200).all("ETag");
+    assert_eq!(listed.len(), 1);
+    let winner = etags.iter().position(|etag| *etag == listed[0]).expect("one of them");
+    complete(&site, "k", &upload, &[(1, &listed[0])]).send().await.expect(200);
+    assert!(site.get("k").await == bodies[winner]);
+}

@@ -276,3 +276,40 @@ async fn a_host_may_name_the_bucket() {
     moved.send().await.expect_error(403, "SignatureDoesNotMatch");
     assert!(site.exists("plain").await);
 }
+
+/// What a reader has begun it can finish.
+#[tokio::test]
+async fn an_object_is_read_to_its_end_while_it_is_deleted() {
+    use tokio::io::AsyncReadExt as _;
+    let site = site().await;
+    let body = random(9, 24 << 20);
+    for replace in [false, true] {
+        site.put("k", body.clone()).await;
+        let mut stream = site.object("GET", "k").sign().begin(0).await.expect("a connection");
+        let mut got = vec![0; 100_000];
+        stream.read_exact(&mut got).await.expect("the first bytes");
+        match replace {
+            true => drop(site.put("k", "another").await),
+            false => drop(site.object("DELETE", "k").send().await.expect(204)),
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+        stream.read_to_end(&mut got).await.expect("the rest");
+        assert!(got.ends_with(&body[1000..]), "replaced: {replace}, {} bytes came", got.len());
+    }
+}
+
+/// An object is never left in a bucket that is gone.
+#[tokio::test]
+async fn a_bucket_is_deleted_while_it_is_written_to() {
+    let site = site().await;
+    for _ in 0..10 {
+        let path = format!("/{}", site.new_bucket().await);
+        let key = format!("{path}/k");
+        let (put, gone) = tokio::join!(site.at("PUT", &key).body("x").send(), site.at("DELETE", &path).send());
+        match (put.status, gone.status) {
+            (200, 409) => assert_eq!(site.at("GET", &key).send().await.expect(200).body, b"x"),
+            (404, 204) => site.at("GET", &key).send().await.expect_error(404, "NoSuchBucket"),
+            _ => panic!("{put:?} {gone:?}"),
+        }
+    }
+}
