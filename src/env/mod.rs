@@ -1,15 +1,18 @@
 //! The world's two dice and its two clocks, and the order to stop: real, or
-//! simulated so that a test can say what they show.
+//! simulated so that a test can say what they show. And the walls around work
+//! whose defects must stay its own.
 //!
 //! This room does not read environment variables: only `cli` does.
 
 mod clock;
+mod contained;
 mod entropy;
 mod shutdown;
 
 use std::time::Duration;
 
 pub use clock::{Clock, SimulatedClock};
+pub use contained::{Panicked, contain, contain_future, is_contained};
 pub use entropy::Entropy;
 pub use shutdown::Shutdown;
 

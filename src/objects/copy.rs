@@ -3,7 +3,10 @@
 
 use super::conditions::check_source;
 use super::service::stored;
-use super::{Address, Copy, CopyPart, Incoming, ObjectError, Objects, PartInfo, ReadCondition, Stored};
+use super::{
+    Address, Copy, CopyHeaders, CopyPart, Incoming, ObjectError, ObjectHeaders, Objects, PartInfo, ReadCondition,
+    Stored,
+};
 use crate::digest::{Algorithm, Checksum, ChecksumKind, Digester, Digests, StoredChecksum, etag};
 use crate::metadata::{
     CommitCopiedPart, CopyObject, FindStreams, FindUpload, FoundObject, NewObject, NewPart, ObjectContent, Refusal,
@@ -62,7 +65,7 @@ impl Objects {
             bucket: copy.destination.bucket.clone(),
             key: copy.destination.key.clone(),
             condition: copy.condition.clone(),
-            headers: copy.headers.clone().unwrap_or_else(|| current.headers.clone()),
+            headers: copied_headers(&copy.headers, &current.headers),
             size_bytes: current.size_bytes,
             etag: current.etag.clone(),
             checksum,
@@ -76,7 +79,7 @@ impl Objects {
         let mut digester = Digester::new(&[algorithm]);
         let mut content = self.content(found, first, length);
         while let Some(chunk) = content.next().await {
-            digester.update(&chunk.map_err(ObjectError::Body)?);
+            digester.update(&chunk.map_err(ObjectError::of_stream)?);
         }
         Ok(digester.finish())
     }
@@ -167,7 +170,8 @@ impl Objects {
     ) -> Result<(String, Option<Checksum>)> {
         if let [Span { stream, offset: 0, length }] = spans {
             let rows = self.metadata.read(FindStreams { streams: vec![*stream] }).await?;
-            let row = rows.into_iter().next().filter(|row| row.size_bytes == *length);
+            let row = rows.into_iter().next().ok_or(ObjectError::Conflict)?;
+            let row = Some(row).filter(|row| row.size_bytes == *length);
             let fits = |checksum: &Option<Checksum>| {
                 wanted.is_none_or(|wanted| checksum.as_ref().is_some_and(|known| known.algorithm == wanted))
             };
@@ -186,6 +190,17 @@ impl Objects {
             digester.update(&span.length.to_be_bytes());
         }
         Ok((etag(&digester.finish().md5), None))
+    }
+}
+
+/// The headers of a copy whose source has `source`.
+fn copied_headers(wanted: &CopyHeaders, source: &ObjectHeaders) -> ObjectHeaders {
+    match wanted {
+        CopyHeaders::New(headers) => headers.clone(),
+        CopyHeaders::Source(of_place) => {
+            let kept = source.0.iter().filter(|(name, _)| !ObjectHeaders::is_of_place(name));
+            ObjectHeaders(kept.chain(&of_place.0).cloned().collect())
+        }
     }
 }
 

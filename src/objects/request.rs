@@ -157,6 +157,16 @@ pub struct Delete {
     pub if_match: Option<ETagMatch>,
 }
 
+/// Where a copy's headers come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CopyHeaders {
+    /// From the source, but for those of its place (see
+    /// [`ObjectHeaders::is_of_place`]), instead of which the copy gets these.
+    Source(ObjectHeaders),
+    /// All of them are new.
+    New(ObjectHeaders),
+}
+
 /// A CopyObject.
 #[derive(Debug, Clone)]
 pub struct Copy {
@@ -166,8 +176,8 @@ pub struct Copy {
     pub source_condition: ReadCondition,
     /// Where to.
     pub destination: Address,
-    /// New headers (`x-amz-metadata-directive: REPLACE`); the source's without.
-    pub headers: Option<ObjectHeaders>,
+    /// What to keep with it.
+    pub headers: CopyHeaders,
     /// A checksum algorithm that the copy shall have; the source's without.
     pub algorithm: Option<Algorithm>,
     /// When to, by the destination.

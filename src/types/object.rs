@@ -14,6 +14,12 @@ impl ObjectHeaders {
         self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_slice())
     }
 
+    /// Whether a header of that (lower-case) name belongs to the place where an
+    /// object is rather than to the object: a copy never takes it along.
+    pub fn is_of_place(name: &str) -> bool {
+        matches!(name, "x-amz-storage-class" | "x-amz-website-redirect-location")
+    }
+
     /// The storage class that was declared.
     pub fn storage_class(&self) -> Option<String> {
         self.get("x-amz-storage-class").map(|class| String::from_utf8_lossy(class).into_owned())

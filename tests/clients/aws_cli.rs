@@ -1,9 +1,11 @@
 //! The AWS CLI: version 1 from PyPI, version 2 from Debian.
 
+use std::fs::File;
 use std::path::Path;
+use std::time::{Duration, SystemTime};
 
 use crate::support::data;
-use crate::support::process::Outcome;
+use crate::support::process::{Invocation, Outcome};
 use crate::visit::{VENV_AWS, Visit};
 
 const BIG_BYTES: u64 = 200 * data::MIB;
@@ -17,6 +19,9 @@ struct Cli {
 impl Cli {
     fn new(program: &'static str, name: &str) -> Self {
         let cli = Self { visit: Visit::new(name), program };
+        // Version 1 presigns with the signature of 2006 unless it is told.
+        let config = cli.visit.work.folder(".aws").join("config");
+        std::fs::write(config, "[default]\ns3 =\n  signature_version = s3v4\n").expect("room for a configuration");
         cli.run(&["s3", "mb", &cli.address("")]);
         cli
     }
@@ -27,7 +32,7 @@ impl Cli {
     }
 
     /// Debian's version 2 is older than `AWS_ENDPOINT_URL`, so it is told.
-    fn call(&self, arguments: &[&str]) -> crate::support::process::Invocation {
+    fn call(&self, arguments: &[&str]) -> Invocation {
         let endpoint = self.visit.access().endpoint.clone();
         self.visit.call(self.program).args(["--endpoint-url", &endpoint]).args(arguments).limit_seconds(300)
     }
@@ -50,7 +55,7 @@ impl Cli {
         }
     }
 
-    fn api_call(&self, operation: &str, key: &str, more: &[&str]) -> crate::support::process::Invocation {
+    fn api_call(&self, operation: &str, key: &str, more: &[&str]) -> Invocation {
         self.call(&["s3api", operation, "--output", "json", "--bucket", &self.visit.bucket, "--key", key]).args(more)
     }
 }
@@ -148,7 +153,11 @@ fn syncs_odd_names(cli: &Cli) {
     assert!(listing.contains("tree/100%.txt") && listing.contains("tree/ünïcødé-日本語-🪨.txt"), "{listing}");
 
     std::fs::remove_file(from.join("plus+plus.txt")).expect("the tree has it");
-    std::fs::write(from.join("two  spaces .bin"), "changed, and of another size").expect("the tree has it");
+    let changed = from.join("two  spaces .bin");
+    std::fs::write(&changed, "changed, and of another size").expect("the tree has it");
+    // S3 keeps whole seconds: a file as young as its upload would look newer.
+    let touched = File::options().write(true).open(changed).and_then(|file| file.set_modified(an_hour_ago()));
+    touched.expect("the file is ours");
     cli.run(&["s3", "sync", "--delete", "--no-progress", text(&from), &cli.address("tree")]);
     cli.run(&["s3", "sync", "--delete", "--no-progress", &cli.address("tree"), text(&to)]);
     data::assert_same_tree(&from, &to);
@@ -180,6 +189,10 @@ fn declares_checksums(cli: &Cli, algorithms: &[&str]) {
         );
         cli.api_call("head-object", "sum/wrong", &[]).fails();
     }
+}
+
+fn an_hour_ago() -> SystemTime {
+    SystemTime::now() - Duration::from_secs(3_600)
 }
 
 /// How the CLI writes the parameter `ChecksumALGORITHM`.

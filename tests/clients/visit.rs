@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::support::cairn::{Access, Server, Shared};
+use crate::support::cairn::{Access, Server, Shared, tell};
 use crate::support::process::{Invocation, User};
 use crate::support::workdir::WorkDir;
 
@@ -139,6 +139,15 @@ fn start_with_tls() -> Server {
         .run();
     let arguments = ["--tls-cert".as_ref(), cert.as_os_str(), "--tls-key".as_ref(), key.as_os_str()];
     Server::start_on(work, &arguments)
+}
+
+impl Drop for Visit {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let (bucket, trouble) = (&self.bucket, self.server.trouble());
+            tell(&format!("the bucket was {bucket}; the server has reported until now:\n{trouble}"));
+        }
+    }
 }
 
 /// The AWS CLI of the Python environment (v1).

@@ -56,7 +56,6 @@ pub struct Server {
     access: Access,
     work: WorkDir,
     expected: Vec<&'static str>,
-    stand_in: bool, // STAND-IN
 }
 
 impl Server {
@@ -69,39 +68,6 @@ impl Server {
     pub fn start_on(work: WorkDir, arguments: &[&OsStr]) -> Self {
         let data = work.join("data");
         let log = work.join("up.log");
-        // STAND-IN BEGIN
-        if let Ok(endpoint) = std::env::var("CAIRN_TEST_ENDPOINT") {
-            let daemon = if arguments.is_empty() {
-                Invocation::new("sleep", work.path()).arg("100000").start(&log)
-            } else {
-                let pem = work.join("both.pem");
-                let mut both = std::fs::read(arguments[1]).expect("cert");
-                both.extend(std::fs::read(arguments[3]).expect("key"));
-                std::fs::write(&pem, both).expect("pem");
-                Invocation::new("socat", work.path())
-                    .arg(format!("OPENSSL-LISTEN:18334,bind=127.0.0.1,reuseaddr,fork,verify=0,cert={}", pem.display()))
-                    .arg("TCP:127.0.0.1:18333")
-                    .start(&log)
-            };
-            let endpoint = if arguments.is_empty() { endpoint } else { "https://127.0.0.1:18334".to_owned() };
-            let access = Access {
-                endpoint,
-                key: "CAIRNTESTKEY00000001".to_owned(),
-                secret: "cairntestsecretcairntestsecret0000000000".to_owned(),
-                region: "us-east-1".to_owned(),
-            };
-            std::fs::create_dir_all(&data).expect("data");
-            std::fs::write(
-                data.join("s3.env"),
-                format!(
-                    "AWS_ENDPOINT_URL={}\nAWS_ACCESS_KEY_ID={}\nAWS_SECRET_ACCESS_KEY={}\nAWS_REGION={}\n",
-                    access.endpoint, access.key, access.secret, access.region
-                ),
-            )
-            .expect("env");
-            return Self { daemon: Mutex::new(daemon), access, work, expected: Vec::new(), stand_in: true };
-        }
-        // STAND-IN END
         let mut daemon = Invocation::new(env!("CARGO_BIN_EXE_cairn"), work.path())
             .args(["up", "--listen", "127.0.0.1:0", "--data"])
             .arg(&data)
@@ -114,7 +80,7 @@ impl Server {
             Access::parse(&seen)
         });
         check_env_file(&data.join("s3.env"), &access);
-        Self { daemon: Mutex::new(daemon), access, work, expected: Vec::new(), stand_in: false }
+        Self { daemon: Mutex::new(daemon), access, work, expected: Vec::new() }
     }
 
     /// Warnings and errors that hold `text` are expected in its log.
@@ -152,6 +118,12 @@ impl Server {
         self.daemon.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// What it has reported as wrong so far, for the message of a test that
+    /// fails while others still use it.
+    pub fn trouble(&self) -> String {
+        self.complaints().join("\n")
+    }
+
     /// The first few lines that report something wrong, for a message.
     fn complaints(&self) -> Vec<String> {
         let log = self.log();
@@ -164,9 +136,6 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         let ended = self.daemon().stop(Signal::TERM, STOP_LIMIT);
-        if self.stand_in {
-            return;
-        } // STAND-IN
         let complaints = self.complaints();
         let story = self.daemon().story();
         if std::thread::panicking() {

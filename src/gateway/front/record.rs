@@ -14,6 +14,7 @@ use http_body::{Body, Frame, SizeHint};
 
 use super::extensions::RequestId;
 use super::operation::Operation;
+use crate::env::contain;
 
 /// What a request's line says.
 pub(super) struct Record {
@@ -73,7 +74,13 @@ impl Body for ReplyBody {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, s3s::StdError>>> {
         let this = self.get_mut();
-        let next = ready!(Pin::new(&mut this.inner).poll_frame(cx));
+        let next = match contain(|| Pin::new(&mut this.inner).poll_frame(cx)) {
+            Ok(poll) => ready!(poll),
+            Err(panicked) => {
+                this.inner = s3s::Body::empty();
+                Some(Err(panicked.into()))
+            }
+        };
         match &next {
             Some(Ok(frame)) => this.sent_bytes += frame.data_ref().map_or(0, Bytes::len) as u64,
             Some(Err(error)) => this.failed = Some(error.to_string()),

@@ -50,6 +50,10 @@ impl Refusal {
         Self::new(400, "InvalidURI", "Couldn't parse the specified URI: its escapes are not valid UTF-8.")
     }
 
+    pub(super) fn internal_error() -> Self {
+        Self::new(500, "InternalError", "We encountered an internal error. Please try again.")
+    }
+
     /// The same with one more element.
     pub(super) fn with(mut self, element: &'static str, text: impl Into<String>) -> Self {
         self.details.push((Cow::Borrowed(element), text.into()));

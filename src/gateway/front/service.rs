@@ -4,12 +4,13 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, EXPECT};
+use http::header::{CONNECTION, CONTENT_TYPE, EXPECT};
 use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, Uri, Version};
 use http_body::Body;
@@ -30,6 +31,7 @@ use super::reply::{Asker, parse_error};
 use super::routes::{Resolved, check_method, resolve};
 use super::target::{Target, settle_host};
 use super::verify::{Verified, verify};
+use crate::env::contain_future;
 
 /// Whoever answers the requests that this front lets through: s3s.
 pub trait Inner: Send + Sync + 'static {
@@ -91,7 +93,9 @@ impl<I: Inner> Front<I> {
         let request_id = RequestId::new((self.shared.config.dice)());
         let waits =
             parts.headers.get(EXPECT).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
-        let source = Source::new(body.map_err(Into::into).boxed_unsync(), waits, parts.version < Version::HTTP_2);
+        let alone = parts.version < Version::HTTP_2;
+        let source = Source::new(body.map_err(Into::into).boxed_unsync(), waits, alone);
+        let received_bytes = source.received_bytes();
         let asker = Asker {
             method: parts.method.clone(),
             resource: parts.uri.path().to_owned(),
@@ -105,16 +109,23 @@ impl<I: Inner> Front<I> {
             operation: None,
             request_id: request_id.clone(),
             began,
-            received_bytes: source.received_bytes(),
+            received_bytes: received_bytes.clone(),
             code: None,
         };
         parts.extensions.insert(request_id);
-        let (reply, code) = match self.shared.pass(parts, source, &mut record).await {
+        let passed = contain_future(self.shared.pass(parts, source, &mut record)).await;
+        let (reply, code) = match passed.unwrap_or_else(|_| Err(Refusal::internal_error())) {
             Ok((reply, failure)) => asker.repair(reply, failure.as_ref()).await,
             Err(refusal) => asker.refuse(refusal),
         };
         record.code = code;
-        let reply = asker.finish(reply, (self.shared.config.clock)());
+        let mut reply = asker.finish(reply, (self.shared.config.clock)());
+        // Who waited for "100 Continue" and gets a refusal instead cannot tell
+        // whether its body is still wanted, and botocore would take this
+        // answer for that of its next request.
+        if waits && alone && received_bytes.load(Ordering::Relaxed) == 0 && !reply.status().is_success() {
+            reply.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
         let status = reply.status();
         reply.map(|body| ReplyBody::new(body, status, record))
     }
@@ -155,7 +166,7 @@ impl<I: Inner> Shared<I> {
     async fn call(&self, request: HttpRequest) -> Result<HttpResponse, Refusal> {
         self.inner.call(request).await.map_err(|error| {
             tracing::error!(%error, "the S3 service failed");
-            Refusal::new(500, "InternalError", "We encountered an internal error. Please try again.")
+            Refusal::internal_error()
         })
     }
 

@@ -10,30 +10,26 @@ use super::upload::part_address;
 use super::write::write_error;
 use super::xml::writer::document;
 use super::{Gateway, checksums, conditions, copy_source, dates, headers, range};
-use crate::objects::{Address, Copy, CopyPart, ETagMatch, Get, ObjectError, ObjectHeaders, ReadCondition};
+use crate::objects::{Address, Copy, CopyHeaders, CopyPart, ObjectError, ObjectHeaders};
 
 pub(super) async fn object(gateway: &Gateway, request: Request) -> Result<Reply, Failure> {
     let (source, destination) = (copy_source::of(&request)?, request.address()?);
-    let replaces = replaces_metadata(&request)?;
     check_tagging(&request)?;
-    let placed = placed_headers(&headers::of_request(&request.headers)?);
-    if source == destination && !replaces && placed.0.is_empty() {
+    let headers = copied(replaces_metadata(&request)?, headers::of_request(&request.headers)?);
+    if source == destination && headers == CopyHeaders::Source(ObjectHeaders::default()) {
         return Err(Failure::invalid_request(
             "This copy request is illegal because it is trying to copy an object to itself without changing the \
              object's metadata, storage class, website redirect location or encryption attributes.",
         ));
     }
-    let mut copy = Copy {
-        headers: replaces.then(|| headers::of_request(&request.headers)).transpose()?,
+    let copy = Copy {
+        headers,
         source_condition: conditions::of_source(&request),
         algorithm: checksums::algorithm(&request)?,
         condition: conditions::of_write(&request)?,
         source,
         destination,
     };
-    if !replaces && !placed.0.is_empty() {
-        keep_metadata(gateway, &mut copy, placed).await?;
-    }
     let condition = copy.condition.clone();
     let stored = gateway.objects.copy(copy).await.map_err(|error| write_error(error, &condition))?;
     let document = document("CopyObjectResult", |xml| {
@@ -64,29 +60,15 @@ fn check_tagging(request: &Request) -> Result<(), Failure> {
     }
 }
 
-/// The headers that belong to a place rather than to the object: a copy never
-/// takes them from its source.
-fn placed_headers(headers: &ObjectHeaders) -> ObjectHeaders {
-    ObjectHeaders(headers.0.iter().filter(|(name, _)| is_placed(name)).cloned().collect())
-}
-
-fn is_placed(name: &str) -> bool {
-    name == headers::STORAGE_CLASS || name == headers::REDIRECT
-}
-
-/// The source's metadata together with headers of this request. What was seen
-/// is what is copied: the source must still have the ETag it had.
-async fn keep_metadata(gateway: &Gateway, copy: &mut Copy, placed: ObjectHeaders) -> Result<(), Failure> {
-    let condition = ReadCondition::default();
-    let get = Get { address: copy.source.clone(), range: None, part_number: None, condition };
-    let info = gateway.objects.head(get).await?.info;
-    let mut kept: Vec<_> = info.headers.0.into_iter().filter(|(name, _)| !is_placed(name)).collect();
-    kept.extend(placed.0);
-    copy.headers = Some(ObjectHeaders(kept));
-    if copy.source_condition.if_match.is_none() {
-        copy.source_condition.if_match = Some(ETagMatch::OneOf(vec![info.etag]));
+/// The headers of a copy. Those that belong to a place come from the request
+/// alone.
+fn copied(replaces: bool, given: ObjectHeaders) -> CopyHeaders {
+    match replaces {
+        true => CopyHeaders::New(given),
+        false => CopyHeaders::Source(ObjectHeaders(
+            given.0.into_iter().filter(|(name, _)| ObjectHeaders::is_of_place(name)).collect(),
+        )),
     }
-    Ok(())
 }
 
 pub(super) async fn part(gateway: &Gateway, request: Request) -> Result<Reply, Failure> {
@@ -144,7 +126,9 @@ mod tests {
     #[test]
     fn places_are_told_from_metadata() {
         let given = [("x-amz-storage-class", "STANDARD_IA"), ("content-type", "a/b"), ("x-amz-meta-a", "b")];
-        let placed = placed_headers(&headers::of_request(&request(&given).headers).unwrap());
-        assert_eq!(placed.0, [("x-amz-storage-class".to_owned(), b"STANDARD_IA".to_vec())]);
+        let given = headers::of_request(&request(&given).headers).unwrap();
+        let of_place = ObjectHeaders(vec![("x-amz-storage-class".to_owned(), b"STANDARD_IA".to_vec())]);
+        assert_eq!(copied(false, given.clone()), CopyHeaders::Source(of_place));
+        assert_eq!(copied(true, given.clone()), CopyHeaders::New(given));
     }
 }

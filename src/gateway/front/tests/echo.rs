@@ -32,6 +32,15 @@ impl Inner for Echo {
         if parts.uri.path().contains("missing") {
             return Ok(error(404, "<Error><Code>NoSuchKey</Code></Error>"));
         }
+        assert!(!parts.uri.path().contains("broken-handler"), "a defect on purpose");
+        if parts.uri.path().contains("broken-body") {
+            let broken = futures_util::stream::poll_fn(
+                |_| -> std::task::Poll<Option<Result<http_body::Frame<Bytes>, StdError>>> {
+                    panic!("a broken body on purpose")
+                },
+            );
+            return Ok(Response::new(Body::http_body_unsync(http_body_util::StreamBody::new(broken))));
+        }
         if parts.uri.path().contains("unmodified") {
             return Ok(error(304, "<Error><Code>NotModified</Code></Error>"));
         }
