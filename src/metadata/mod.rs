@@ -29,6 +29,8 @@ mod schema;
 mod segments;
 mod sqlite;
 mod streams;
+#[cfg(test)]
+mod suite;
 mod tx;
 mod uploads;
 
