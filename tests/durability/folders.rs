@@ -28,7 +28,7 @@ const REFUSAL_LIMIT: Duration = Duration::from_secs(6);
 /// What such a loss may log.
 const EXPECTED: [&str; 9] = [
     "a node gave a wrong share",
-    "a fresh node takes its place",
+    "takes its place, and what only",
     "was set aside as",
     "has lost",
     "the piece store fails",
@@ -217,7 +217,7 @@ impl Drill {
     fn recover(&mut self, lost: bool) {
         let cluster = self.start("case");
         let client = cluster.client();
-        let warned = cluster.log().contains("a fresh node takes its place");
+        let warned = cluster.log().contains("takes its place, and what only");
         assert_eq!(warned, lost, "a warning about a fresh node in {}", cluster.log());
         self.read_all(&client, "after a restart");
         self.write_some(&client, true);
