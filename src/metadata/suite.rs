@@ -311,8 +311,8 @@ impl Model {
         }
     }
 
-    async fn release(&mut self, limit: u32) {
-        while self.metadata.write(ReleaseGarbage { limit }).await.unwrap() {}
+    async fn release(&mut self, extents: usize) {
+        while self.metadata.write(ReleaseGarbage { older_than_ms: 0, extents }).await.unwrap() {}
     }
 
     async fn step(&mut self) {
@@ -326,7 +326,7 @@ impl Model {
             72..82 => self.copy_part().await,
             82..90 => self.complete().await,
             90..94 => self.abort().await,
-            _ => drop(self.metadata.write(ReleaseGarbage { limit: 2 }).await.unwrap()),
+            _ => drop(self.metadata.write(ReleaseGarbage { older_than_ms: 0, extents: 3 }).await.unwrap()),
         }
     }
 

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 
 use super::client::Client;
-use crate::support::cairn::Access;
+use crate::support::cairn::{Access, tell};
 use crate::support::process::{Daemon, Invocation};
 
 const READY_LIMIT: Duration = Duration::from_secs(60);
@@ -126,14 +126,14 @@ pub fn invocation(folder: &Path, data: &Path, arguments: &[&str]) -> Invocation 
 pub fn seed(drill: &str) -> u64 {
     let set = std::env::var("CAIRN_TEST_SEED").ok().and_then(|seed| seed.parse().ok());
     let seed = set.unwrap_or_else(rand::random);
-    println!("{drill}: CAIRN_TEST_SEED={seed}");
+    tell(&format!("{drill}: CAIRN_TEST_SEED={seed}"));
     seed
 }
 
 impl Drop for Cluster {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            crate::support::cairn::tell(&self.daemon.story());
+            tell(&self.daemon.story());
         }
     }
 }

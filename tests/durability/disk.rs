@@ -142,7 +142,7 @@ fn a_full_disk_refuses_and_recovers() {
 #[test]
 fn puts_stop_before_the_disk_is_full() {
     let work = WorkDir::new("brim");
-    let mount = Mount::new(work.join("mount"), 400);
+    let mount = Mount::new(work.join("mount"), 800);
     let data = mount.path.join("data");
     let cluster = Cluster::start(work.path(), &data, &[]);
     let client = cluster.client();

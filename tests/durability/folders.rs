@@ -16,6 +16,7 @@ use rand::{Rng as _, RngCore as _, SeedableRng as _};
 use super::client::{Body, Call, Client, between};
 use super::cluster::{Cluster, seed};
 use super::ledger::{TOKEN, Version};
+use crate::support::cairn::tell;
 use crate::support::workdir::WorkDir;
 
 const BUCKET: &str = "/folders";
@@ -27,7 +28,7 @@ const REFUSAL_LIMIT: Duration = Duration::from_secs(6);
 /// What such a loss may log.
 const EXPECTED: [&str; 9] = [
     "a node gave a wrong share",
-    "a fresh node takes its place",
+    "takes its place, and what only",
     "was set aside as",
     "has lost",
     "the piece store fails",
@@ -182,7 +183,7 @@ impl Drill {
 
     /// Folders are lost under a running cluster, which is then started anew.
     fn while_it_runs(&mut self, lost: &[usize], damage: Damage, must_accept: bool) {
-        println!("{}: {damage:?} of {lost:?} while it runs", self.name);
+        tell(&format!("{}: {damage:?} of {lost:?} while it runs", self.name));
         copy_tree(&self.work.join("template"), &self.work.join("case"));
         let kept = self.objects.len();
         let cluster = self.start("case");
@@ -202,7 +203,7 @@ impl Drill {
 
     /// Folders are lost while nothing runs.
     fn between_runs(&mut self, lost: &[usize], damage: Damage) {
-        println!("{}: {damage:?} of {lost:?} between runs", self.name);
+        tell(&format!("{}: {damage:?} of {lost:?} between runs", self.name));
         copy_tree(&self.work.join("template"), &self.work.join("case"));
         let kept = self.objects.len();
         for index in lost {
@@ -216,7 +217,7 @@ impl Drill {
     fn recover(&mut self, lost: bool) {
         let cluster = self.start("case");
         let client = cluster.client();
-        let warned = cluster.log().contains("a fresh node takes its place");
+        let warned = cluster.log().contains("takes its place, and what only");
         assert_eq!(warned, lost, "a warning about a fresh node in {}", cluster.log());
         self.read_all(&client, "after a restart");
         self.write_some(&client, true);
@@ -307,7 +308,7 @@ impl Drill {
 
 impl Drop for Drill {
     fn drop(&mut self) {
-        println!("{}: the slowest read took {:?}", self.name, self.slowest_read);
+        tell(&format!("{}: the slowest read took {:?}", self.name, self.slowest_read));
     }
 }
 
