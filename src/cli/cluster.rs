@@ -23,7 +23,8 @@ use crate::seal::ClusterSecret;
 use crate::transfer::{Budget, Fleet, Registered, Transfer};
 use crate::transport::{ClusterIdentity, Door, DoorConfig, Tuning};
 use crate::types::ClusterId;
-use crate::workers::{self, DeleteWorker};
+use crate::types::limits::{MAC_BYTES, SEALED_BLOCK_BYTES, STRIPES_MAX};
+use crate::workers::{self, DeleteWorker, ReleaseWorker};
 
 /// What the parts of a cluster are started from.
 pub(super) struct Start<'a> {
@@ -65,7 +66,8 @@ impl Cluster {
         progress.step("opening the metadata database");
         let (metadata, row) = open_metadata(layout, &secret).await?;
         progress.step("opening the nodes' stores");
-        let prepared = prepare(config, layout, &metadata).await?;
+        let spare = scheme(config, config.nodes.get().into()).survives_at_ack();
+        let prepared = prepare(config, layout, &metadata, spare).await?;
         let door = open_door(&secret, &row, metadata.clone()).await?;
         let address = door.local_addr().to_string();
         let mut nodes = Vec::with_capacity(prepared.len());
@@ -77,14 +79,15 @@ impl Cluster {
             tracing::warn!("only {} of {} local nodes have connected", door.nodes().connected().len(), nodes.len());
         }
         let fleet = Fleet::load(door.nodes(), &metadata).await.map_err(database)?;
-        let scheme = config.scheme.unwrap_or_else(|| Scheme::default_for(nodes.len()));
-        let budget = Budget::new(usize::try_from(config.memory.0.bytes()).unwrap_or(usize::MAX));
+        let scheme = scheme(config, nodes.len());
+        let budget = Budget::new(memory(config, scheme));
         let transfer = Transfer::new(fleet, metadata.clone(), secret.piece_id_key(), scheme, budget, env.clone());
         let epochs = Epochs::start(metadata.clone(), &env).await.map_err(database)?;
         let keys = KeyRing::new(secret, row.key_version, env.clone());
         let mut background = JoinSet::new();
         let delete = DeleteWorker::new(metadata.clone(), transfer.clone());
         background.spawn(workers::run(delete, shutdown.clone()));
+        background.spawn(workers::run(ReleaseWorker::new(metadata.clone()), shutdown.clone()));
         nodes.iter().for_each(|node| {
             background.spawn(node.compaction(shutdown.clone()));
         });
@@ -112,8 +115,33 @@ fn database(error: MetadataError) -> Failure {
     Failure::start(error.to_string())
 }
 
+fn scheme(config: &Config, nodes: usize) -> Scheme {
+    config.scheme.unwrap_or_else(|| Scheme::default_for(nodes))
+}
+
+/// The memory for transfers: what was configured, or what two segments of the
+/// scheme take if that is more.
+fn memory(config: &Config, scheme: Scheme) -> usize {
+    let configured = usize::try_from(config.memory.0.bytes()).unwrap_or(usize::MAX);
+    let piece = STRIPES_MAX * (SEALED_BLOCK_BYTES + MAC_BYTES);
+    let needed = 5 * piece * usize::from(scheme.total());
+    if configured < needed {
+        tracing::warn!("the scheme {scheme} needs {} MiB of memory for transfers: that much is used", needed >> 20);
+    }
+    configured.max(needed)
+}
+
 async fn open_metadata(layout: &DataDir, secret: &ClusterSecret) -> Result<(Metadata, ClusterRow), Failure> {
     let path = layout.path().join("metadata.db");
+    let (nodes, known) = (layout.path().join("nodes"), path.try_exists().unwrap_or(true));
+    if !known && nodes.exists() {
+        return Err(Failure::start(format!(
+            "{} is missing, and without it nothing in {} can be read: restore it from a copy, or start on an empty data \
+             directory",
+            path.display(),
+            nodes.display()
+        )));
+    }
     let options = SqliteOptions { path, cache_kib: DATABASE_CACHE_KIB, readers: DATABASE_READERS };
     let opened = tokio::task::spawn_blocking(move || Metadata::open_sqlite(options)).await;
     let metadata = opened.map_err(|_| Failure::start("the start was cut off"))?.map_err(database)?;

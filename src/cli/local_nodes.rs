@@ -9,7 +9,7 @@ use super::failure::reason;
 use super::settings::Config;
 use super::{DataDir, Failure};
 use crate::env::Shutdown;
-use crate::metadata::{ListNodes, Metadata, MetadataError, NodeRow, NodeState, RegisterNode, ReplaceNode};
+use crate::metadata::{ListNodes, Metadata, MetadataError, NodeRow, NodeState, PlaceNode};
 use crate::node::store::{PieceStore, StoreError, StoreOptions};
 use crate::node::{Node, NodeConfig};
 use crate::transport::{Identity, TransportError};
@@ -69,25 +69,29 @@ impl LocalNode {
 }
 
 /// Makes the folders ready: at least as many as are configured, and those that
-/// the database knows besides. A folder that is gone, or whose identity cannot
-/// be read, gets a fresh node.
-pub(super) async fn prepare(config: &Config, layout: &DataDir, metadata: &Metadata) -> Result<Vec<Prepared>, Failure> {
-    let mut known: BTreeMap<String, NodeRow> = BTreeMap::new();
-    for row in metadata.read(ListNodes).await.map_err(database)? {
-        if let Some(place) = row.place.clone().filter(|_| row.state != NodeState::Gone) {
-            known.insert(place, row);
-        }
-    }
-    let most = known.keys().filter_map(|place| place.parse::<u16>().ok()).max().map_or(0, |index| index + 1);
-    if most > config.nodes.get() {
-        tracing::warn!("{most} local nodes hold pieces, so {most} are started and not {}", config.nodes.get());
-    }
-    let count = most.max(config.nodes.get());
-    let capacity = capacity(config, layout, count)?;
-    let mut opening = Vec::new();
+/// the database knows besides. A node whose folder is gone, or whose identity
+/// cannot be read, is given up for a fresh one; a node that was given up and is
+/// there again, or is in another folder now, is taken as it is.
+pub(super) async fn prepare(
+    config: &Config,
+    layout: &DataDir,
+    metadata: &Metadata,
+    spare: u16,
+) -> Result<Vec<Prepared>, Failure> {
+    let rows = metadata.read(ListNodes).await.map_err(database)?;
+    let count = count(config, &rows);
+    let mut found = Vec::with_capacity(count.into());
     for index in 0..count {
-        let place = index.to_string();
-        let (dir, identity) = folder(layout, index, known.get(&place), metadata).await?;
+        found.push(load(&layout.node_dir(index))?);
+    }
+    let lost = lost(&rows, &found);
+    refuse_many(layout, &lost, spare)?;
+    let capacity = capacity(config, layout, count)?;
+    let mut opening = Vec::with_capacity(found.len());
+    for (index, identity) in (0..).zip(found) {
+        let dir = layout.node_dir(index);
+        let lost = lost.get(&index).copied();
+        let identity = settle(&dir, index, identity, lost, metadata).await?;
         opening.push(tokio::task::spawn_blocking(move || open(dir, identity, capacity)));
     }
     let mut prepared = Vec::with_capacity(opening.len());
@@ -101,55 +105,88 @@ fn database(error: MetadataError) -> Failure {
     Failure::start(error.to_string())
 }
 
-/// The folder of a local node, with its identity registered in the database.
-async fn folder(
-    layout: &DataDir,
-    index: u16,
-    row: Option<&NodeRow>,
-    metadata: &Metadata,
-) -> Result<(PathBuf, Identity), Failure> {
-    let dir = layout.node_dir(index);
-    let identity = match (load(&dir, row.is_some())?, row) {
-        (Some(identity), Some(row)) if identity.node_id() == row.node => return Ok((dir, identity)),
-        (Some(identity), None) => identity,
-        (found, Some(row)) => {
-            tracing::warn!(
-                "node {} is gone: its folder {} is missing, damaged or another node's; a fresh node takes its place, \
-                 and what only it held is rebuilt from the others",
-                row.node,
-                dir.display()
-            );
-            metadata.write(ReplaceNode { node: row.node }).await.map_err(database)?;
-            found.map_or_else(|| fresh(&dir), Ok)?
-        }
-        (None, None) => fresh(&dir)?,
-    };
-    register(metadata, identity.node_id(), index).await?;
-    Ok((dir, identity))
+/// As many nodes as are configured, or as there were if that was more.
+fn count(config: &Config, rows: &[NodeRow]) -> u16 {
+    let configured = config.nodes.get();
+    let most =
+        rows.iter().filter(|row| row.state != NodeState::Gone).filter_map(place).max().map_or(0, |last| last + 1);
+    if most > configured {
+        tracing::warn!("{most} local nodes hold pieces, so {most} are started and not {configured}");
+    }
+    most.max(configured)
 }
 
-async fn register(metadata: &Metadata, node: NodeId, index: u16) -> Result<(), Failure> {
-    let place = Some(index.to_string());
-    metadata.write(RegisterNode { node, place }).await.map_err(database)
+fn place(row: &NodeRow) -> Option<u16> {
+    row.place.as_ref()?.parse().ok()
+}
+
+/// The nodes whose identity is in no folder, by the folder where it was.
+fn lost(rows: &[NodeRow], found: &[Option<Identity>]) -> BTreeMap<u16, NodeId> {
+    let here = |row: &NodeRow| found.iter().flatten().any(|identity| identity.node_id() == row.node);
+    let standing = rows.iter().filter(|row| row.state != NodeState::Gone);
+    standing.filter(|row| !here(row)).filter_map(|row| Some((place(row)?, row.node))).collect()
+}
+
+/// More nodes than data survives without are hardly all broken: a disk is not
+/// mounted, or the folder was moved. What is written meanwhile would be on
+/// other nodes than those that come back.
+fn refuse_many(layout: &DataDir, lost: &BTreeMap<u16, NodeId>, spare: u16) -> Result<(), Failure> {
+    let survivable = spare.max(1);
+    if lost.len() <= survivable.into() {
+        return Ok(());
+    }
+    let folders: Vec<String> = lost.keys().map(u16::to_string).collect();
+    Err(Failure::start(format!(
+        "{} of the node folders in {} are missing or damaged ({}), and data survives the loss of {survivable}: if their disk is \
+         not mounted, mount it; if they are really lost, start on an empty data directory and restore from a copy",
+        lost.len(),
+        layout.path().join("nodes").display(),
+        folders.join(", "),
+    )))
 }
 
 /// The identity in a folder. None where there is no folder or no identity, or
-/// one that cannot be read in the folder of a known node.
-fn load(dir: &Path, known: bool) -> Result<Option<Identity>, Failure> {
-    if !dir.join("identity.key").exists() {
+/// one that cannot be read.
+fn load(dir: &Path) -> Result<Option<Identity>, Failure> {
+    let path = dir.join("identity.key");
+    let there = path.try_exists().map_err(|error| Failure::io("a node's folder could not be read", &path, &error))?;
+    if !there {
         return Ok(None);
     }
     match Identity::load_or_create(dir) {
         Ok(identity) => Ok(Some(identity)),
-        Err(TransportError::NotAKey(_)) if known => Ok(None),
+        Err(TransportError::NotAKey(_)) => Ok(None),
         Err(error) => Err(Failure::start(error.to_string())),
     }
+}
+
+/// The identity that a folder goes on with, recorded in the database. A fresh
+/// one is durable in its folder before the lost one is given up.
+async fn settle(
+    dir: &Path,
+    index: u16,
+    found: Option<Identity>,
+    lost: Option<NodeId>,
+    metadata: &Metadata,
+) -> Result<Identity, Failure> {
+    let identity = found.map_or_else(|| fresh(dir), Ok)?;
+    if let Some(lost) = lost {
+        tracing::warn!(
+            "node {lost} is gone: its folder {} is missing or damaged; node {} takes its place, and what only the lost \
+             one held is made up for by others",
+            dir.display(),
+            identity.node_id()
+        );
+    }
+    let place = PlaceNode { node: identity.node_id(), place: index.to_string(), instead_of: lost };
+    metadata.write(place).await.map_err(database)?;
+    Ok(identity)
 }
 
 /// A fresh identity in a fresh folder. What is left of a lost node is set
 /// aside, not deleted: somebody may want to look at it.
 fn fresh(dir: &Path) -> Result<Identity, Failure> {
-    if dir.exists() {
+    if std::fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_some()) {
         let aside = (1..).map(|n| dir.with_extension(format!("lost-{n}"))).find(|aside| !aside.exists());
         if let Some(aside) = aside {
             let failed = |error| Failure::io("what is left of a lost node could not be set aside", dir, &error);

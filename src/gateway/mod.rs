@@ -7,6 +7,7 @@
 pub mod front;
 pub mod s3;
 pub mod server;
+mod stall;
 pub mod tls;
 
 use front::{Front, FrontConfig, s3_host};

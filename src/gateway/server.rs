@@ -20,6 +20,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use super::stall::Stall;
 use super::tls::{Tls, watch_files};
 
 /// How long a client may take to begin a request, also after the one before.
@@ -122,7 +123,7 @@ where
     B: Body<Data = Bytes, Error = Failure> + Send + 'static,
 {
     let builder = protocol(http2);
-    let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
+    let mut connection = pin!(builder.serve_connection(TokioIo::new(Stall::new(stream)), service));
     let result = tokio::select! {
         result = connection.as_mut() => result,
         () = told(&mut stopped) => {

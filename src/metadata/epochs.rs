@@ -43,7 +43,7 @@ impl Operation for AcquireLease {
     }
 }
 
-/// Prolongs a lease and moves it up to the oldest epoch that is still written
+/// Prolongs a lease and moves it up, never back, to the oldest epoch that is still written
 /// in. Answers a new epoch for uploads that begin from now on.
 pub struct RenewLease {
     /// The process that writes.
@@ -59,7 +59,7 @@ impl Operation for RenewLease {
         let epoch = tx.next("epoch").await?;
         let oldest = self.oldest.map_or(epoch, |oldest| oldest.0);
         let expires = tx.now().await?.0 + LEASE_MS;
-        let update = "UPDATE leases SET oldest_epoch = ?2, expires_ms = ?3 WHERE holder = ?1";
+        let update = "UPDATE leases SET oldest_epoch = MAX(oldest_epoch, ?2), expires_ms = ?3 WHERE holder = ?1";
         match tx.execute(update, params![&self.holder.0, oldest, expires]).await? {
             1 => Ok(Epoch(epoch)),
             _ => Err(MetadataError::LeaseLost),

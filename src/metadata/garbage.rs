@@ -1,7 +1,8 @@
 //! What nothing refers to any more, on its way out: first the spans of bodies
 //! and parts, then the pieces of segments. Workers carry it on in small steps.
 
-use super::bodies::{decode_spans, streams_of};
+use super::bodies::{Span, decode_spans, encode_spans};
+use super::nodes::NodeState;
 use super::segments::PiecePlace;
 use super::tx::{MetadataError, Operation, Row, Tx, params};
 use crate::types::{Incarnation, PieceNumber, SegmentId};
@@ -9,41 +10,72 @@ use crate::types::{Incarnation, PieceNumber, SegmentId};
 /// Leaves encoded spans behind that held one reference each.
 pub(super) async fn leave(tx: &mut Tx<'_>, spans: &[u8]) -> Result<(), MetadataError> {
     let number = tx.next("garbage").await?;
-    tx.execute("INSERT INTO garbage (garbage_no, spans) VALUES (?1, ?2)", params![number, spans]).await?;
+    let now = tx.now().await?;
+    let sql = "INSERT INTO garbage (garbage_no, left_ms, spans) VALUES (?1, ?2, ?3)";
+    tx.execute(sql, params![number, now, spans]).await?;
     Ok(())
 }
 
 pub(super) async fn condemn(tx: &mut Tx<'_>, segment: SegmentId, pieces: &[PiecePlace]) -> Result<(), MetadataError> {
-    let sql = "INSERT INTO condemned (node_no, segment_id, piece, incarnation) VALUES (?1, ?2, ?3, ?4) \
+    // Nobody could ever tell a node that is gone.
+    let sql = "INSERT INTO condemned (node_no, segment_id, piece, incarnation) \
+               SELECT ?1, ?2, ?3, ?4 WHERE NOT EXISTS (SELECT 1 FROM nodes WHERE node_no = ?1 AND state = ?5) \
                ON CONFLICT DO NOTHING";
     for place in pieces {
         let (piece, incarnation) = (u32::from(place.piece.0), place.incarnation.0);
-        tx.execute(sql, params![place.node, segment.as_bytes(), piece, incarnation]).await?;
+        let gone = NodeState::Gone as i64;
+        tx.execute(sql, params![place.node, segment.as_bytes(), piece, incarnation, gone]).await?;
     }
     Ok(())
 }
 
-/// Gives the streams of some garbage back. Answers whether there was any, so
-/// that the caller comes again at once.
+/// Gives the streams of some garbage back: a bounded amount, since writers
+/// wait meanwhile. Answers whether there was any, so that the caller comes
+/// again at once.
 pub struct ReleaseGarbage {
-    /// Entries to take, at most.
-    pub limit: u32,
+    /// Milliseconds of the database's clock for which garbage stays as it is,
+    /// so that who reads it may finish.
+    pub older_than_ms: u64,
+    /// Extents to give back, about: the last stream is given back whole.
+    pub extents: usize,
 }
 
 impl Operation for ReleaseGarbage {
     type Output = bool;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<bool, MetadataError> {
-        let sql = "SELECT garbage_no, spans FROM garbage ORDER BY garbage_no LIMIT ?1";
-        let rows = tx.query(sql, params![self.limit]).await?;
-        for row in &rows {
-            for (stream, count) in streams_of(&decode_spans(row.bytes(1)?)?) {
-                super::streams::release(tx, &stream, count).await?;
-            }
-            tx.execute("DELETE FROM garbage WHERE garbage_no = ?1", params![row.int(0)?]).await?;
+        let before = tx.now().await?.0 - self.older_than_ms as i64;
+        let mut room = self.extents;
+        let mut found = false;
+        let sql = "SELECT garbage_no, spans FROM garbage WHERE left_ms <= ?1 ORDER BY garbage_no LIMIT 1";
+        while room > 0
+            && let Some(row) = tx.first(sql, params![before]).await?
+        {
+            found = true;
+            let left = release(tx, decode_spans(row.bytes(1)?)?, &mut room).await?;
+            let number = row.int(0)?;
+            match left.is_empty() {
+                true => tx.execute("DELETE FROM garbage WHERE garbage_no = ?1", params![number]).await?,
+                false => {
+                    let sql = "UPDATE garbage SET spans = ?2 WHERE garbage_no = ?1";
+                    tx.execute(sql, params![number, &encode_spans(&left)]).await?
+                }
+            };
         }
-        Ok(!rows.is_empty())
+        Ok(found)
     }
+}
+
+/// Gives spans back as long as there is room; answers those that are left.
+async fn release(tx: &mut Tx<'_>, mut spans: Vec<Span>, room: &mut usize) -> Result<Vec<Span>, MetadataError> {
+    while let Some(span) = spans.pop() {
+        let released = super::streams::release(tx, &span.stream).await?;
+        *room = room.saturating_sub(released + 1);
+        if *room == 0 {
+            break;
+        }
+    }
+    Ok(spans)
 }
 
 /// A piece that nothing refers to any more.

@@ -64,7 +64,10 @@ impl Operation for ListObjects {
         let (mut start, end) = (roll.start(self.after.as_deref()), roll.end());
         let mut batch = roll.first_batch(self.limit);
         let mut room = self.limit as usize;
-        'pages: while self.limit > 0 {
+        if room == 0 {
+            return Ok(Some(page));
+        }
+        'pages: loop {
             let rows = keys_from(tx, bucket.number, &start, &end, batch).await?;
             for row in &rows {
                 let key = row.bytes(0)?;
@@ -174,7 +177,10 @@ impl Operation for ListUploads {
         };
         start = start.max((self.prefix.clone(), Vec::new()));
         let batch = self.limit + 1;
-        'pages: while self.limit > 0 {
+        if self.limit == 0 {
+            return Ok(Some(page));
+        }
+        'pages: loop {
             let rows = uploads_from(tx, bucket.number, &start, &end, batch).await?;
             for row in &rows {
                 let key = row.bytes(0)?;

@@ -29,6 +29,8 @@ mod schema;
 mod segments;
 mod sqlite;
 mod streams;
+#[cfg(test)]
+mod suite;
 mod tx;
 mod uploads;
 
@@ -40,7 +42,7 @@ pub use garbage::{
     CondemnPieces, CondemnedPiece, ForgetCondemned, MarkTrashed, PiecesToPurge, PiecesToTrash, ReleaseGarbage,
 };
 pub use list::{ListObjects, ListUploads, ListedPage, ListedRow, ListedUpload, ListedUploads};
-pub use nodes::{ListNodes, NodeRow, NodeState, RecordHello, RegisterNode, ReplaceNode};
+pub use nodes::{ListNodes, NodeRow, NodeState, PlaceNode, RecordHello};
 pub use objects::{
     CommitObject, CommitShared, CopyObject, Current, DeleteObjects, FindObject, FindStreams, FoundObject, InlineStream,
     NewObject, ObjectContent, Refusal, SharedMember, Source, check_condition,

@@ -65,20 +65,30 @@ impl Operation for ListNodes {
     }
 }
 
-/// Registers a node; one that is registered already stays as it is.
-pub struct RegisterNode {
+/// Puts a node of this process into a folder. One that is known already and
+/// was given up is taken back: its pieces are there again.
+pub struct PlaceNode {
     /// Its public key.
     pub node: NodeId,
-    /// Its folder, where `cairn up` runs it.
-    pub place: Option<String>,
+    /// Its folder.
+    pub place: String,
+    /// The node whose folder was lost: it is given up.
+    pub instead_of: Option<NodeId>,
 }
 
-impl Operation for RegisterNode {
+impl Operation for PlaceNode {
     type Output = ();
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<(), MetadataError> {
-        let known = tx.first("SELECT 1 FROM nodes WHERE node_id = ?1", params![self.node.as_bytes()]).await?;
-        if known.is_some() {
+        if let Some(lost) = &self.instead_of {
+            let sql = "UPDATE nodes SET state = ?2 WHERE node_id = ?1";
+            tx.execute(sql, params![lost.as_bytes(), NodeState::Gone as i64]).await?;
+        }
+        let place = self.place.as_str();
+        tx.execute("UPDATE nodes SET place = NULL WHERE place = ?1", params![place]).await?;
+        let taken = "UPDATE nodes SET place = ?2, state = CASE state WHEN ?3 THEN ?4 ELSE state END WHERE node_id = ?1";
+        let (gone, active) = (NodeState::Gone as i64, NodeState::Active as i64);
+        if tx.execute(taken, params![self.node.as_bytes(), place, gone, active]).await? == 1 {
             return Ok(());
         }
         let number = tx.next("node").await?;
@@ -86,28 +96,7 @@ impl Operation for RegisterNode {
         let insert = "INSERT INTO nodes (node_no, node_id, state, place, labels, joined_ms, start_counter, log_position) \
                       VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0, 0)";
         let labels = super::codec::Writer::new(1).finish();
-        let place = self.place.as_deref();
-        let active = NodeState::Active as i64;
         tx.execute(insert, params![number, self.node.as_bytes(), active, place, &labels, now]).await?;
-        Ok(())
-    }
-}
-
-/// Marks the node that had a folder as gone: the folder holds another one now.
-pub struct ReplaceNode {
-    /// The node whose folder was lost.
-    pub node: NodeId,
-}
-
-impl Operation for ReplaceNode {
-    type Output = ();
-
-    async fn run(&self, tx: &mut Tx<'_>) -> Result<(), MetadataError> {
-        let sql = "UPDATE nodes SET state = ?2, place = NULL WHERE node_id = ?1";
-        tx.execute(sql, params![self.node.as_bytes(), NodeState::Gone as i64]).await?;
-        // Nobody is left who could delete these.
-        let sql = "DELETE FROM condemned WHERE node_no = (SELECT node_no FROM nodes WHERE node_id = ?1)";
-        tx.execute(sql, params![self.node.as_bytes()]).await?;
         Ok(())
     }
 }
@@ -132,7 +121,9 @@ impl Operation for RecordHello {
         let row = row.ok_or_else(|| MetadataError::Failed(format!("node {} is not registered", self.node)))?;
         let back = self.start_counter < row.u64(0)? || self.log_position < row.u64(1)?;
         let update = "UPDATE nodes SET start_counter = ?2, log_position = ?3 WHERE node_id = ?1";
-        tx.execute(update, params![self.node.as_bytes(), self.start_counter, self.log_position]).await?;
+        // What a node says of itself must not be able to break its row.
+        let (starts, position) = (self.start_counter.min(i64::MAX as u64), self.log_position.min(i64::MAX as u64));
+        tx.execute(update, params![self.node.as_bytes(), starts, position]).await?;
         Ok(back)
     }
 }

@@ -384,7 +384,7 @@ async fn find_stream(tx: &mut Tx<'_>, id: StreamId) -> Result<(StreamRow, Vec<Se
     Ok((stream, segments))
 }
 
-/// The streams of these ids, in their order. Fails where one is missing.
+/// The streams of these ids, in their order; missing ones are left out.
 pub struct FindStreams {
     /// Which ones.
     pub streams: Vec<StreamId>,

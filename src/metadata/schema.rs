@@ -128,6 +128,7 @@ CREATE TABLE parts (
 -- streams back.
 CREATE TABLE garbage (
     garbage_no INTEGER PRIMARY KEY,
+    left_ms INTEGER NOT NULL,
     spans BLOB NOT NULL
 );
 

@@ -98,7 +98,10 @@ pub(super) async fn release(tx: &mut Tx<'_>, extent: &Extent) -> Result<(), Meta
                WHERE segment_id = ?1 RETURNING streams, pieces";
     let id = extent.segment.as_bytes();
     let row = tx.first(sql, params![id, extent.length]).await?;
-    let row = row.ok_or_else(|| MetadataError::Corrupt(format!("segment {} is missing", extent.segment)))?;
+    let Some(row) = row else {
+        tracing::error!(segment = %extent.segment, "a segment that is to be given back is missing in the metadata database");
+        return Ok(());
+    };
     if row.int(0)? > 0 {
         return Ok(());
     }

@@ -5,7 +5,7 @@
 //! transaction, commits once and only then answers. A failed commit answers
 //! each of them with the failure; SQLite has rolled all of them back.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 
 use super::schema::MIGRATIONS;
 use super::tx::{Metadata, MetadataError, Operation, Param, Row, Tx, Value};
@@ -34,6 +34,10 @@ const BATCH_MAX: usize = 256;
 /// Operations that may wait for the writer before callers do.
 const QUEUE_MAX: usize = 4096;
 
+/// Room on the disk below which no new objects are taken, so that deletes can
+/// still be written.
+const ROOM_MIN_BYTES: u64 = 32 << 20;
+
 /// An operation that waits for the writer: runs in its transaction, and later
 /// hears how the commit went.
 type Job = Box<dyn FnOnce(&mut Connection) -> Answer + Send>;
@@ -43,6 +47,8 @@ pub(super) struct Sqlite {
     jobs: Mutex<Option<mpsc::SyncSender<Job>>>,
     writer: Mutex<Option<JoinHandle<()>>>,
     readers: Arc<Readers>,
+    /// As many reads at once as there are connections.
+    reading: Semaphore,
 }
 
 struct Readers {
@@ -61,8 +67,9 @@ impl Metadata {
             .name("cairn-metadata".into())
             .spawn(move || write_loop(&mut connection, &queue))
             .map_err(|error| MetadataError::Unusable(format!("cannot start the metadata writer: {error}")))?;
+        let reading = Semaphore::new(options.readers);
         let readers = Arc::new(Readers { options, idle: Mutex::default() });
-        let engine = Sqlite { jobs: Mutex::new(Some(jobs)), writer: Mutex::new(Some(writer)), readers };
+        let engine = Sqlite { jobs: Mutex::new(Some(jobs)), writer: Mutex::new(Some(writer)), readers, reading };
         Ok(Self { engine: Arc::new(engine) })
     }
 }
@@ -87,9 +94,16 @@ impl Sqlite {
     }
 
     pub(super) async fn read<O: Operation>(&self, operation: O) -> Result<O::Output, MetadataError> {
+        let _turn = self.reading.acquire().await.map_err(|_| MetadataError::Unavailable("it is closed".into()))?;
         let readers = self.readers.clone();
         let work = tokio::task::spawn_blocking(move || readers.run(&operation));
         work.await.map_err(|_| MetadataError::Failed("a read was cut off".into()))?
+    }
+
+    pub(super) fn has_room(&self) -> bool {
+        let folder = self.readers.options.path.parent().unwrap_or(Path::new("."));
+        // A file system that does not tell will say so when it is written to.
+        !rustix::fs::statvfs(folder).is_ok_and(|disk| disk.f_bavail * disk.f_frsize < ROOM_MIN_BYTES)
     }
 
     pub(super) async fn close(&self) {

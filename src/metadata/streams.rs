@@ -122,15 +122,15 @@ fn stream_row(row: &Row) -> Result<StreamRow, MetadataError> {
     })
 }
 
-/// The streams of these ids, in their order.
+/// The streams of these ids, in their order; missing ones are left out.
 pub(super) async fn find(tx: &mut Tx<'_>, ids: &[StreamId]) -> Result<Vec<StreamRow>, MetadataError> {
     let sql = "SELECT stream_id, size_bytes, format, key_version, wrapped_key, md5, checksum, extents, inline \
                FROM streams WHERE stream_id = ?1";
     let mut streams = Vec::with_capacity(ids.len());
     for id in ids {
-        let row = tx.first(sql, params![id.as_bytes()]).await?;
-        let row = row.ok_or_else(|| MetadataError::Corrupt(format!("stream {id} is missing")))?;
-        streams.push(stream_row(&row)?);
+        if let Some(row) = tx.first(sql, params![id.as_bytes()]).await? {
+            streams.push(stream_row(&row)?);
+        }
     }
     Ok(streams)
 }
@@ -141,19 +141,22 @@ pub(super) async fn reference(tx: &mut Tx<'_>, id: &StreamId, count: u64) -> Res
     Ok(tx.execute(sql, params![id.as_bytes(), count]).await? == 1)
 }
 
-/// Gives references back. The last one takes the stream and its key away and
-/// lets go of its segments.
-pub(super) async fn release(tx: &mut Tx<'_>, id: &StreamId, count: u64) -> Result<(), MetadataError> {
-    let sql = "UPDATE streams SET refs = refs - ?2 WHERE stream_id = ?1 RETURNING refs, extents";
-    let row = tx.first(sql, params![id.as_bytes(), count]).await?;
-    let row = row.ok_or_else(|| MetadataError::Corrupt(format!("stream {id} is missing")))?;
+/// Gives a reference back. The last one takes the stream and its key away and
+/// lets go of its segments. Answers how many extents it had.
+pub(super) async fn release(tx: &mut Tx<'_>, id: &StreamId) -> Result<usize, MetadataError> {
+    let sql = "UPDATE streams SET refs = refs - 1 WHERE stream_id = ?1 RETURNING refs, extents";
+    let Some(row) = tx.first(sql, params![id.as_bytes()]).await? else {
+        // One damaged row must not keep all other garbage from going.
+        tracing::error!(stream = %id, "a stream that is to be given back is missing in the metadata database");
+        return Ok(0);
+    };
     if row.int(0)? > 0 {
-        return Ok(());
+        return Ok(0);
     }
     tx.execute("DELETE FROM streams WHERE stream_id = ?1", params![id.as_bytes()]).await?;
     let extents = row.optional(1)?.map(decode_extents).transpose()?.unwrap_or_default();
-    for extent in extents {
-        super::segments::release(tx, &extent).await?;
+    for extent in &extents {
+        super::segments::release(tx, extent).await?;
     }
-    Ok(())
+    Ok(extents.len())
 }

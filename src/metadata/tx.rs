@@ -62,6 +62,12 @@ impl Metadata {
         self.engine.read(operation).await
     }
 
+    /// Whether the database's disk has room for new objects. Deletes are
+    /// possible a little longer.
+    pub fn has_room(&self) -> bool {
+        self.engine.has_room()
+    }
+
     /// Finishes what was asked for and closes the database, so that a later
     /// start has nothing to recover.
     pub async fn close(&self) {

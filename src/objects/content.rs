@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures_util::stream;
+use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio::task::JoinHandle;
 
 use super::{ByteStream, ObjectError, Objects};
@@ -24,6 +24,23 @@ const UNIT_BYTES: usize = 1 << 20;
 const SEGMENTS_AT_ONCE: usize = 64;
 
 impl Objects {
+    /// The same as [`content`](Self::content), with its beginning read: what
+    /// cannot be read is an error here, while it can still be answered as one.
+    pub(super) async fn begun_content(
+        &self,
+        found: FoundObject,
+        first: u64,
+        length: u64,
+    ) -> Result<ByteStream, ObjectError> {
+        let mut content = self.content(found, first, length);
+        let Some(begin) = content.next().await else {
+            return Ok(content);
+        };
+        let begin = begin.map_err(ObjectError::of_stream)?;
+        let rest = content.inspect_err(|error| tracing::error!(%error, "an object could not be read to its end"));
+        Ok(Box::pin(stream::iter([Ok(begin)]).chain(rest)))
+    }
+
     /// The bytes from `first` on, `length` of them.
     pub(super) fn content(&self, found: FoundObject, first: u64, length: u64) -> ByteStream {
         match found.source {
@@ -49,7 +66,6 @@ impl Objects {
 }
 
 fn boxed(error: ObjectError) -> Box<dyn std::error::Error + Send + Sync> {
-    tracing::error!(%error, "an object could not be read to its end");
     Box::new(error)
 }
 
@@ -128,9 +144,15 @@ impl Reader {
         let Some(stream) = &mut self.stream else { return Ok(None) };
         let purse = &self.objects.transfer.budget().read;
         let (_, stripe) = self.objects.transfer.segment_bytes();
-        let (unit_bytes, reserved) = match purse.try_reserve(UNIT_BYTES) {
-            Some(reserved) => (UNIT_BYTES, reserved),
-            None if must => (stripe, purse.reserve(stripe).await?),
+        let left = usize::try_from(stream.plain.end - stream.plain.start).unwrap_or(usize::MAX);
+        let (small, large) = (stripe.min(left), UNIT_BYTES.max(stripe).min(left));
+        // Reading ahead is for when there is plenty.
+        if !must && purse.is_half_used() {
+            return Ok(None);
+        }
+        let (unit_bytes, reserved) = match purse.try_reserve(large) {
+            Some(reserved) => (UNIT_BYTES.max(stripe), reserved),
+            None if must => (stripe, purse.reserve(small).await?),
             None => return Ok(None),
         };
         let unit = stream.next_unit(unit_bytes).await?;
@@ -292,6 +314,7 @@ impl AsRef<[u8]> for Held {
 impl Objects {
     async fn find_stream(&self, id: StreamId) -> Result<StreamRow, ObjectError> {
         let rows = self.metadata.read(FindStreams { streams: vec![id] }).await?;
-        rows.into_iter().next().ok_or_else(|| ObjectError::Internal(format!("stream {id} is missing")))
+        let gone = || ObjectError::Unreadable(format!("stream {id} was deleted while it was read; try again"));
+        rows.into_iter().next().ok_or_else(gone)
     }
 }

@@ -79,7 +79,7 @@ impl Objects {
         let mut digester = Digester::new(&[algorithm]);
         let mut content = self.content(found, first, length);
         while let Some(chunk) = content.next().await {
-            digester.update(&chunk.map_err(ObjectError::Body)?);
+            digester.update(&chunk.map_err(ObjectError::of_stream)?);
         }
         Ok(digester.finish())
     }
@@ -170,7 +170,8 @@ impl Objects {
     ) -> Result<(String, Option<Checksum>)> {
         if let [Span { stream, offset: 0, length }] = spans {
             let rows = self.metadata.read(FindStreams { streams: vec![*stream] }).await?;
-            let row = rows.into_iter().next().filter(|row| row.size_bytes == *length);
+            let row = rows.into_iter().next().ok_or(ObjectError::Conflict)?;
+            let row = Some(row).filter(|row| row.size_bytes == *length);
             let fits = |checksum: &Option<Checksum>| {
                 wanted.is_none_or(|wanted| checksum.as_ref().is_some_and(|known| known.algorithm == wanted))
             };

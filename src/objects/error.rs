@@ -124,6 +124,12 @@ pub enum ObjectError {
 }
 
 impl ObjectError {
+    /// The error that a body's stream ended with: our own where an object is
+    /// read for a copy, else the client's side's.
+    pub(super) fn of_stream(error: Box<dyn std::error::Error + Send + Sync>) -> Self {
+        error.downcast::<Self>().map_or_else(Self::Body, |own| *own)
+    }
+
     /// The same error for another who waited for the same thing.
     pub(super) fn again(&self) -> Self {
         match self {

@@ -92,6 +92,9 @@ impl Objects {
         if let Some(length) = body.length.filter(|length| *length > max_bytes) {
             return Err(too_large(length));
         }
+        if !self.metadata.has_room() {
+            return Err(ObjectError::Unavailable("the disk of the gateway's database is full; make room on it".into()));
+        }
         if body.length.is_none_or(|length| length > self.inline_bytes() as u64) {
             self.transfer.check_writable()?;
         }
@@ -100,7 +103,7 @@ impl Objects {
         let mut digester = Digester::new(algorithm.as_slice());
         let mut writer = StreamWriter::new(self, length);
         while let Some(chunk) = stream.next().await {
-            let chunk = chunk.map_err(ObjectError::Body)?;
+            let chunk = chunk.map_err(ObjectError::of_stream)?;
             digester.update(&chunk);
             writer.size_bytes += chunk.len() as u64;
             if let Some(expected_bytes) = length.filter(|length| writer.size_bytes > *length) {
@@ -154,7 +157,7 @@ struct StreamWriter<'o> {
     expected_bytes: Option<u64>,
     extents: Vec<Extent>,
     segments: Abandoned,
-    running: Option<oneshot::Receiver<Result<NewSegment, TransferError>>>,
+    running: Option<oneshot::Receiver<Result<Abandoned, TransferError>>>,
     guard: Option<EpochGuard>,
 }
 
@@ -240,10 +243,8 @@ impl<'o> StreamWriter<'o> {
         tokio::spawn(async move {
             let stored = transfer.store(ciphertext, epoch).await;
             drop(reserved);
-            // Nobody waits any more: the upload was given up.
-            if let Err(Ok(segment)) = sender.send(stored) {
-                transfer.abandon(&[segment]);
-            }
+            // Wherever it is when the upload is given up, it is condemned.
+            let _ = sender.send(stored.map(|segment| Abandoned { transfer, segments: vec![segment] }));
         });
         Ok(())
     }
@@ -253,11 +254,13 @@ impl<'o> StreamWriter<'o> {
         let Some(running) = self.running.take() else {
             return Ok(());
         };
-        let segment = running.await.map_err(|_| TransferError::Closing)??;
-        let stream_offset = self.extents.last().map_or(0, |last| last.stream_offset + u64::from(last.length));
-        let length = super::layout_of(&segment)?.length();
-        self.extents.push(Extent { stream_offset, segment: segment.segment, segment_offset: 0, length });
-        self.segments.segments.push(segment);
+        let mut stored = running.await.map_err(|_| TransferError::Closing)??;
+        for segment in &stored.segments {
+            let stream_offset = self.extents.last().map_or(0, |last| last.stream_offset + u64::from(last.length));
+            let length = super::layout_of(segment)?.length();
+            self.extents.push(Extent { stream_offset, segment: segment.segment, segment_offset: 0, length });
+        }
+        self.segments.segments.append(&mut stored.segments);
         Ok(())
     }
 

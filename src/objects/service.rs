@@ -160,7 +160,8 @@ impl Objects {
     pub async fn get(&self, get: Get) -> Result<(Found, ByteStream)> {
         let found = self.find(&get.address, true).await?;
         let (answer, first, length) = select(&get, &found)?;
-        Ok((answer, self.content(found, first, length)))
+        let content = self.begun_content(found, first, length).await?;
+        Ok((answer, content))
     }
 
     /// An object and a page of its parts (numbers above `after`, at most

@@ -38,8 +38,13 @@ impl Admission for Registered {
             Some(_) => {}
         }
         let record = RecordHello { node, start_counter: hello.starts, log_position: hello.position };
-        if self.metadata.write(record).await.map_err(busy)? {
-            tracing::warn!(%node, "a node came back with an older state: pieces that it acknowledged since are missing");
+        match self.metadata.write(record).await {
+            Ok(false) => {}
+            Ok(true) => {
+                tracing::warn!(%node, "a node came back with an older state: pieces that it acknowledged since are missing");
+            }
+            // A database that cannot be written must not keep readers from their pieces.
+            Err(error) => tracing::warn!(%node, %error, "what a node says of itself could not be recorded"),
         }
         Ok(Admitted::default())
     }

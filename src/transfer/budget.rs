@@ -62,6 +62,11 @@ impl Purse {
         Self { units: Arc::new(Semaphore::new(total)), total }
     }
 
+    /// Whether less than half of it is free.
+    pub fn is_half_used(&self) -> bool {
+        self.units.available_permits() < self.total / 2
+    }
+
     /// Reserves so many bytes at once, or not at all. A reservation larger
     /// than the purse takes the whole purse.
     pub fn try_reserve(&self, bytes: usize) -> Option<Reserved> {

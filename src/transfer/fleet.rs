@@ -71,9 +71,9 @@ impl Fleet {
             .is_some_and(|known| known.row.state != NodeState::Gone && self.nodes.is_connected(known.row.node))
     }
 
-    /// How many different failure domains would take a piece.
-    pub fn writable_domains(&self) -> usize {
-        domains(&self.candidates(0))
+    /// How many different failure domains would take a piece of that size.
+    pub fn writable_domains(&self, piece_bytes: u64) -> usize {
+        domains(&self.candidates(piece_bytes))
     }
 
     /// Chooses nodes for pieces of that size, the best first.

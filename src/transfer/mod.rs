@@ -20,6 +20,7 @@ use crate::env::Env;
 use crate::erasure::{Coding, Scheme};
 use crate::metadata::{Metadata, MetadataError, PiecePlace};
 use crate::seal::PieceIdKey;
+use crate::types::limits::{MAC_BYTES, SEALED_BLOCK_BYTES};
 use crate::types::{PieceId, SegmentId};
 
 /// Moves segments between this process and the nodes. Cheap to clone.
@@ -112,7 +113,8 @@ impl Transfer {
     /// Fails unless enough nodes are there to take a segment, so that a body
     /// is not read for nothing.
     pub fn check_writable(&self) -> Result<(), TransferError> {
-        let available = self.fleet.writable_domains();
+        let piece_bytes = crate::types::limits::STRIPES_MAX * (SEALED_BLOCK_BYTES + MAC_BYTES);
+        let available = self.fleet.writable_domains(piece_bytes as u64);
         match available >= usize::from(self.scheme.optimal()) {
             true => Ok(()),
             false => Err(TransferError::TooFewNodes { needed: usize::from(self.scheme.optimal()), available }),

@@ -15,6 +15,9 @@ use crate::types::{Epoch, Incarnation, PieceNumber, Revision, SegmentId};
 
 /// The least time that the last `n − o` pieces get after `o` are safe.
 const GRACE_MIN: Duration = Duration::from_millis(30);
+/// Nodes chosen beyond those that a scheme needs and half as many again, to
+/// stand in for nodes that fail.
+const SPARES_MIN: usize = 4;
 /// The longest that an upload may take altogether.
 const DEADLINE: Duration = Duration::from_secs(120);
 
@@ -74,7 +77,12 @@ impl Upload<'_> {
     async fn run(&self, piece_bytes: u64) -> Result<Vec<PiecePlace>, TransferError> {
         let optimal = usize::from(self.transfer.scheme.optimal());
         let seed = u64::from_le_bytes(self.transfer.env.random());
-        let mut spare = self.transfer.fleet.choose(usize::MAX, piece_bytes, seed).into_iter();
+        let total = self.pieces.len();
+        let chosen = self.transfer.fleet.choose(total + total / 2 + SPARES_MIN, piece_bytes, seed);
+        if chosen.len() < optimal {
+            return Err(TransferError::TooFewNodes { needed: optimal, available: chosen.len() });
+        }
+        let mut spare = chosen.into_iter();
         let mut doubtful: Vec<PiecePlace> = Vec::new();
         let mut running = FuturesUnordered::new();
         for (number, node) in (0u16..).zip(spare.by_ref().take(self.pieces.len())) {
@@ -91,14 +99,16 @@ impl Upload<'_> {
                 Ok(()) => stored.push(place),
                 Err(error) => {
                     tracing::debug!(node = place.node, %error, "a piece was not stored");
-                    if let Some(node) = spare.next() {
+                    if stored.len() < optimal
+                        && let Some(node) = spare.next()
+                    {
                         let place = PiecePlace { node, ..place };
                         doubtful.push(place);
                         running.push(self.put(place));
                     }
                 }
             }
-            if stored.len() == optimal {
+            if stored.len() == optimal && deadline == begun + DEADLINE {
                 deadline = Instant::now() + (begun.elapsed() / 4).max(GRACE_MIN);
             }
         }

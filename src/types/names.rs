@@ -63,7 +63,7 @@ fn check_bucket(name: &str) -> Result<(), &'static str> {
     if name.parse::<Ipv4Addr>().is_ok() {
         return Err("it may not look like an IP address");
     }
-    if ["xn--", "sthree-"].iter().any(|prefix| name.starts_with(prefix)) {
+    if ["xn--", "sthree-", "amzn-s3-demo-"].iter().any(|prefix| name.starts_with(prefix)) {
         return Err("it begins with a prefix that S3 reserves");
     }
     if ["-s3alias", "--ol-s3", ".mrap", "--x-s3", "--table-s3"].iter().any(|suffix| name.ends_with(suffix)) {
@@ -125,6 +125,7 @@ mod tests {
             "a..b",
             "1.2.3.4",
             "xn--abc",
+            "amzn-s3-demo-abc",
             "abc--x-s3",
             "b/c",
             "ünï",

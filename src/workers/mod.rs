@@ -4,12 +4,14 @@
 //! runner that owns retry and shutdown.
 
 mod delete;
+mod release;
 
 use std::time::Duration;
 
 use async_trait::async_trait;
 
 pub use delete::DeleteWorker;
+pub use release::ReleaseWorker;
 
 use crate::env::Shutdown;
 use crate::metadata::MetadataError;

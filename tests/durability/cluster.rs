@@ -129,3 +129,11 @@ pub fn seed(drill: &str) -> u64 {
     println!("{drill}: CAIRN_TEST_SEED={seed}");
     seed
 }
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            crate::support::cairn::tell(&self.daemon.story());
+        }
+    }
+}

@@ -20,8 +20,7 @@ use crate::support::workdir::WorkDir;
 
 const BUCKET: &str = "/folders";
 /// Empty, in the row, sharing a segment, a segment of their own, several.
-const SIZES: [usize; 11] =
-    [0, 1, 4_096, 16_384, 16_385, 60_000, 300_000, 1_000_000, 3_000_000, 9_000_000, 21_000_000];
+const SIZES: [usize; 11] = [0, 1, 4_096, 16_384, 16_385, 60_000, 300_000, 1_000_000, 3_000_000, 9_000_000, 21_000_000];
 /// A lost folder must not cost a read its patience.
 const READ_LIMIT: Duration = Duration::from_secs(4);
 const REFUSAL_LIMIT: Duration = Duration::from_secs(6);

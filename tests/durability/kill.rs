@@ -362,13 +362,13 @@ impl Writer {
 }
 
 fn check_race(client: &Client, key: &str, winner: Option<Version>, open: &[Version]) {
-        let reply = client.get(&format!("{BUCKET}/{key}")).expect("the server answers");
-        let here = |version: &Version| reply.header(TOKEN) == version.token && reply.body == *version.body;
-        match winner {
-            Some(winner) => assert!(reply.status == 200 && here(&winner), "{key} does not hold who was the first"),
-            None => assert!(reply.status == 404 || open.iter().any(here), "{key} holds what nobody wrote"),
-        }
-        client.delete(&format!("{BUCKET}/{key}")).expect("the server answers").ok("delete");
+    let reply = client.get(&format!("{BUCKET}/{key}")).expect("the server answers");
+    let here = |version: &Version| reply.header(TOKEN) == version.token && reply.body == *version.body;
+    match winner {
+        Some(winner) => assert!(reply.status == 200 && here(&winner), "{key} does not hold who was the first"),
+        None => assert!(reply.status == 404 || open.iter().any(here), "{key} holds what nobody wrote"),
+    }
+    client.delete(&format!("{BUCKET}/{key}")).expect("the server answers").ok("delete");
 }
 
 fn copied_etag(reply: &Reply) -> String {

@@ -130,7 +130,7 @@ fn slow_uploads_do_not_stop_others() {
             put(&client, &format!("/slow/quick-{number}"), number, 20 * MIB);
             put(&client, &format!("/slow/small-{number}"), number, 50_000);
             check(&client, "/slow/source", 7, READ_BYTES);
-            assert!(begun.elapsed() < Duration::from_secs(8), "slow uploads hold others up: {:?}", begun.elapsed());
+            assert!(begun.elapsed() < Duration::from_secs(15), "slow uploads hold others up: {:?}", begun.elapsed());
         }
     });
     for number in 0..SLOW {

@@ -40,7 +40,9 @@ fn wanted(request: &Request) -> Result<Get, Failure> {
     }
     Ok(Get {
         address: request.address()?,
-        range: range.as_deref().and_then(range::of_read),
+        // If-Range asks for the whole object unless it is still the same: the
+        // whole object is always a right answer.
+        range: range.as_deref().filter(|_| request.header("if-range").is_none()).and_then(range::of_read),
         part_number,
         condition: conditions::of_read(request),
     })

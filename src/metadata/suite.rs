@@ -1,0 +1,374 @@
+//! What every engine must hold, whatever is asked of it: references and
+//! garbage add up over the whole database after every step. Nothing that is
+//! alive is condemned, nothing that is dead stays behind.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use rand::rngs::SmallRng;
+use rand::seq::IndexedRandom;
+use rand::{Rng, RngCore, SeedableRng};
+
+use super::bodies::{decode_spans, streams_of};
+use super::streams::decode_extents;
+use super::*;
+use crate::types::{
+    BodyId, BucketName, ETagMatch, Epoch, Incarnation, KeyVersion, ObjectHeaders, ObjectKey, PieceNumber, Revision,
+    SegmentId, StreamId, UnixMillis, UploadId, WriteCondition,
+};
+
+const PIECES: u16 = 3;
+
+/// Counts everything anew and compares.
+struct Audit {
+    /// Every segment that was ever brought, refused ones too.
+    segments: BTreeSet<SegmentId>,
+    /// Nothing may be left but condemned pieces.
+    empty: bool,
+}
+
+impl Operation for Audit {
+    type Output = ();
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<(), MetadataError> {
+        self.check_bodies(tx).await?;
+        let alive = self.check_streams(tx).await?;
+        self.check_condemned(tx, &alive).await?;
+        if self.empty {
+            let sql = "SELECT (SELECT COUNT(*) FROM bodies) + (SELECT COUNT(*) FROM streams) \
+                       + (SELECT COUNT(*) FROM segments) + (SELECT COUNT(*) FROM parts) + (SELECT COUNT(*) FROM garbage)";
+            assert_eq!(tx.query(sql, &[]).await?[0].int(0)?, 0, "something was left behind");
+        }
+        Ok(())
+    }
+}
+
+impl Audit {
+    async fn check_bodies(&self, tx: &mut Tx<'_>) -> Result<(), MetadataError> {
+        let sql = "SELECT refs, (SELECT COUNT(*) FROM objects WHERE objects.body_id = bodies.body_id) FROM bodies";
+        for row in tx.query(sql, &[]).await? {
+            assert!(row.int(0)? > 0 && row.int(0)? == row.int(1)?, "a body's references: {row:?}");
+        }
+        let sql =
+            "SELECT COUNT(*) FROM objects WHERE body_id IS NOT NULL AND body_id NOT IN (SELECT body_id FROM bodies)";
+        assert_eq!(tx.query(sql, &[]).await?[0].int(0)?, 0, "an object's body is gone");
+        Ok(())
+    }
+
+    /// Answers the segments that are there.
+    async fn check_streams(&self, tx: &mut Tx<'_>) -> Result<BTreeSet<SegmentId>, MetadataError> {
+        let mut refs: BTreeMap<StreamId, i64> = BTreeMap::new();
+        let sql = "SELECT spans FROM bodies UNION ALL SELECT spans FROM parts UNION ALL SELECT spans FROM garbage";
+        for row in tx.query(sql, &[]).await? {
+            for (stream, count) in streams_of(&decode_spans(row.bytes(0)?)?) {
+                *refs.entry(stream).or_default() += count as i64;
+            }
+        }
+        let mut uses: BTreeMap<SegmentId, (i64, i64)> = BTreeMap::new();
+        for row in tx.query("SELECT stream_id, refs, extents FROM streams", &[]).await? {
+            let stream = StreamId::from_bytes(row.array(0)?);
+            assert_eq!(refs.remove(&stream), Some(row.int(1)?), "references of stream {stream}");
+            for extent in decode_extents(row.bytes(2)?)? {
+                let (streams, bytes) = uses.entry(extent.segment).or_default();
+                (*streams, *bytes) = (*streams + 1, *bytes + i64::from(extent.length));
+            }
+        }
+        assert!(refs.is_empty(), "streams that are referred to are gone: {refs:?}");
+        let mut alive = BTreeSet::new();
+        for row in tx.query("SELECT segment_id, streams, live_bytes FROM segments", &[]).await? {
+            let segment = SegmentId::from_bytes(row.array(0)?);
+            assert_eq!(uses.remove(&segment), Some((row.int(1)?, row.int(2)?)), "uses of segment {segment}");
+            alive.insert(segment);
+        }
+        assert!(uses.is_empty(), "segments that are used are gone: {uses:?}");
+        Ok(alive)
+    }
+
+    async fn check_condemned(&self, tx: &mut Tx<'_>, alive: &BTreeSet<SegmentId>) -> Result<(), MetadataError> {
+        let mut dead: BTreeMap<SegmentId, i64> = BTreeMap::new();
+        for row in tx.query("SELECT segment_id, COUNT(*) FROM condemned GROUP BY segment_id", &[]).await? {
+            dead.insert(SegmentId::from_bytes(row.array(0)?), row.int(1)?);
+        }
+        for segment in &self.segments {
+            let condemned = dead.remove(segment);
+            match alive.contains(segment) {
+                true => assert_eq!(condemned, None, "pieces of segment {segment} are condemned and in use"),
+                false => assert_eq!(condemned, Some(i64::from(PIECES)), "pieces of segment {segment} have leaked"),
+            }
+        }
+        assert!(dead.is_empty(), "pieces that nobody brought are condemned: {dead:?}");
+        Ok(())
+    }
+}
+
+/// Random steps and what they made.
+struct Model {
+    metadata: Metadata,
+    dice: SmallRng,
+    lease: Lease,
+    bucket: BucketName,
+    segments: BTreeSet<SegmentId>,
+    uploads: Vec<(ObjectKey, UploadId)>,
+}
+
+impl Model {
+    fn random<const N: usize>(&mut self) -> [u8; N] {
+        let mut bytes = [0; N];
+        self.dice.fill_bytes(&mut bytes);
+        bytes
+    }
+
+    fn key(&mut self) -> ObjectKey {
+        ObjectKey::new(format!("key-{}", self.dice.random_range(0..6))).unwrap()
+    }
+
+    fn segment(&mut self) -> NewSegment {
+        let segment = SegmentId::from_bytes(self.random());
+        self.segments.insert(segment);
+        let place = |piece| PiecePlace { piece: PieceNumber(piece), node: piece.into(), incarnation: Incarnation(1) };
+        NewSegment {
+            segment,
+            layout: vec![1],
+            mac_key: self.random(),
+            root: self.random(),
+            epoch: Epoch(1),
+            revision: Revision(1),
+            pieces: (0..PIECES).map(place).collect(),
+        }
+    }
+
+    fn stream(&mut self, segments: &[SegmentId]) -> NewStream {
+        let extent = |(at, segment): (usize, &SegmentId)| Extent {
+            stream_offset: at as u64 * 100,
+            segment: *segment,
+            segment_offset: 0,
+            length: 100,
+        };
+        NewStream {
+            stream: StreamId::from_bytes(self.random()),
+            size_bytes: 100 * segments.len() as u64,
+            key_version: KeyVersion(1),
+            wrapped_key: vec![0; 48],
+            md5: self.random(),
+            checksum: None,
+            content: StreamContent::Extents(segments.iter().enumerate().map(extent).collect()),
+        }
+    }
+
+    fn object(&mut self, key: ObjectKey, spans: Vec<Span>) -> NewObject {
+        let unless = self.dice.random_ratio(1, 8).then_some(ETagMatch::Any);
+        let body = NewBody { body: BodyId::from_bytes(self.random()), spans, parts: None };
+        NewObject {
+            bucket: self.bucket.clone(),
+            key,
+            condition: WriteCondition { if_match: None, if_none_match: unless },
+            headers: ObjectHeaders::default(),
+            size_bytes: body.spans.iter().map(|span| span.length).sum(),
+            etag: "etag".into(),
+            checksum: None,
+            modified: UnixMillis(1),
+            content: ObjectContent::Body(body),
+        }
+    }
+
+    /// What was refused is condemned by whoever brought it.
+    async fn settle(&mut self, outcome: Result<(), Refusal>, segments: &[NewSegment]) {
+        if outcome.is_err() {
+            let condemned = |segment: &NewSegment| {
+                let id = segment.segment;
+                segment.pieces.clone().into_iter().map(move |place| CondemnedPiece { segment: id, place })
+            };
+            let pieces = segments.iter().flat_map(condemned).collect();
+            self.metadata.write(CondemnPieces { pieces }).await.unwrap();
+        }
+    }
+
+    async fn put(&mut self) {
+        let segments: Vec<NewSegment> = (0..self.dice.random_range(1..4)).map(|_| self.segment()).collect();
+        let stream = self.stream(&segments.iter().map(|segment| segment.segment).collect::<Vec<_>>());
+        let key = self.key();
+        let object = self.object(key, vec![whole(&stream)]);
+        let (streams, lease) = (vec![stream], Some(self.lease));
+        let outcome = self.metadata.write(CommitObject { object, streams, segments: segments.clone(), lease }).await;
+        self.settle(outcome.unwrap(), &segments).await;
+    }
+
+    /// Objects and parts in one segment; some of them are refused.
+    async fn put_shared(&mut self) {
+        let segment = self.segment();
+        let mut members = Vec::new();
+        for _ in 0..self.dice.random_range(1..5) {
+            let (stream, key) = (self.stream(&[segment.segment]), self.key());
+            members.push(match self.some_upload() {
+                Some((key, upload)) if self.dice.random() => {
+                    let part = self.part(key, upload, vec![whole(&stream)]);
+                    let lease = None;
+                    SharedMember::Part(CommitPart { part, stream: Some(stream), segments: Vec::new(), lease })
+                }
+                _ => SharedMember::Object(self.object(key, vec![whole(&stream)]), stream),
+            });
+        }
+        self.metadata.write(CommitShared { segment, members, lease: self.lease }).await.unwrap();
+    }
+
+    async fn copy(&mut self) {
+        let (source_key, target) = (self.key(), self.key());
+        let find = FindObject { bucket: self.bucket.clone(), key: source_key.clone(), with_source: false };
+        let Ok(found) = self.metadata.read(find).await.unwrap() else { return };
+        let stale = u64::from(self.dice.random_ratio(1, 8));
+        let object = self.object(target, Vec::new());
+        let source_sequence = found.current.sequence - stale;
+        let copy = CopyObject { source_bucket: self.bucket.clone(), source_key, source_sequence, object };
+        let _ = self.metadata.write(copy).await.unwrap();
+    }
+
+    async fn delete(&mut self) {
+        let objects = (0..2).map(|_| (self.key(), WriteCondition::default())).collect();
+        self.metadata.write(DeleteObjects { bucket: self.bucket.clone(), objects }).await.unwrap().unwrap();
+    }
+
+    fn some_upload(&mut self) -> Option<(ObjectKey, UploadId)> {
+        self.uploads.choose(&mut self.dice).cloned()
+    }
+
+    async fn begin_upload(&mut self) {
+        let (key, upload) = (self.key(), UploadId::from_bytes(self.random()));
+        let (headers, now) = (ObjectHeaders::default(), UnixMillis(1));
+        let bucket = self.bucket.clone();
+        let create = CreateMultipart { bucket, key: key.clone(), upload, headers, checksum: None, now };
+        self.metadata.write(create).await.unwrap().unwrap();
+        self.uploads.push((key, upload));
+    }
+
+    fn part(&mut self, key: ObjectKey, upload: UploadId, spans: Vec<Span>) -> NewPart {
+        NewPart {
+            bucket: self.bucket.clone(),
+            key,
+            upload,
+            number: self.dice.random_range(1..4),
+            size_bytes: spans.iter().map(|span| span.length).sum(),
+            modified: UnixMillis(1),
+            etag: "part".into(),
+            checksum: None,
+            spans,
+        }
+    }
+
+    async fn put_part(&mut self) {
+        let Some((key, upload)) = self.some_upload() else { return };
+        let segments = vec![self.segment(), self.segment()];
+        let stream = self.stream(&[segments[0].segment, segments[1].segment]);
+        let part = self.part(key, upload, vec![whole(&stream)]);
+        let commit = CommitPart { part, stream: Some(stream), segments: segments.clone(), lease: Some(self.lease) };
+        let outcome = self.metadata.write(commit).await.unwrap();
+        self.settle(outcome, &segments).await;
+    }
+
+    /// Shares the streams of an object, one of them twice.
+    async fn copy_part(&mut self) {
+        let (Some((key, upload)), source) = (self.some_upload(), self.key()) else { return };
+        let find = FindObject { bucket: self.bucket.clone(), key: source, with_source: true };
+        let Ok(FoundObject { source: Source::Body { mut spans, .. }, .. }) = self.metadata.read(find).await.unwrap()
+        else {
+            return;
+        };
+        spans.extend(spans.first().copied());
+        if self.dice.random_ratio(1, 4) {
+            self.delete().await;
+            self.release(100).await;
+        }
+        let part = self.part(key, upload, spans);
+        let _ = self.metadata.write(CommitCopiedPart { part }).await.unwrap();
+    }
+
+    /// Some of the parts, sometimes such as have changed meanwhile.
+    async fn complete(&mut self) {
+        let Some((key, upload)) = self.some_upload() else { return };
+        let find = FindUpload { bucket: self.bucket.clone(), key: key.clone(), upload };
+        let listed = self.metadata.read(ListParts { upload: find, after: 0, limit: 10 }).await.unwrap();
+        let Ok((_, rows)) = listed else { return };
+        let kept: Vec<PartRow> = rows.into_iter().filter(|_| self.dice.random_ratio(3, 4)).collect();
+        if self.dice.random_ratio(1, 6) {
+            self.put_part().await;
+        }
+        if kept.is_empty() {
+            return;
+        }
+        let spans = kept.iter().flat_map(|part| part.spans.clone()).collect();
+        let object = self.object(key, spans);
+        let parts = kept.into_iter().map(|part| (part.number, part.spans)).collect();
+        if self.metadata.write(CompleteObject { object, upload, parts }).await.unwrap().is_ok() {
+            self.uploads.retain(|(_, known)| *known != upload);
+        }
+    }
+
+    async fn abort(&mut self) {
+        let Some((key, upload)) = self.some_upload() else { return };
+        let find = FindUpload { bucket: self.bucket.clone(), key, upload };
+        let _ = self.metadata.write(AbortUpload { upload: find }).await.unwrap();
+        // Sometimes it is used after its end: everything on it is refused.
+        if self.dice.random_ratio(3, 4) {
+            self.uploads.retain(|(_, known)| *known != upload);
+        }
+    }
+
+    async fn release(&mut self, limit: u32) {
+        while self.metadata.write(ReleaseGarbage { limit }).await.unwrap() {}
+    }
+
+    async fn step(&mut self) {
+        match self.dice.random_range(0..100) {
+            0..15 => self.put().await,
+            15..30 => self.put_shared().await,
+            30..42 => self.copy().await,
+            42..52 => self.delete().await,
+            52..60 => self.begin_upload().await,
+            60..72 => self.put_part().await,
+            72..82 => self.copy_part().await,
+            82..90 => self.complete().await,
+            90..94 => self.abort().await,
+            _ => drop(self.metadata.write(ReleaseGarbage { limit: 2 }).await.unwrap()),
+        }
+    }
+
+    async fn audit(&self, empty: bool) {
+        self.metadata.read(Audit { segments: self.segments.clone(), empty }).await.unwrap();
+    }
+}
+
+fn whole(stream: &NewStream) -> Span {
+    Span { stream: stream.stream, offset: 0, length: stream.size_bytes }
+}
+
+/// Runs the suite on an engine that holds nothing yet.
+pub(super) async fn references_and_garbage_add_up(metadata: Metadata, seed: u64, steps: usize) {
+    let holder = Holder([7; 16]);
+    let epoch = metadata.write(AcquireLease { holder }).await.unwrap();
+    let bucket = BucketName::new("suite").unwrap();
+    metadata.write(CreateBucket { name: bucket.clone(), now: UnixMillis(1) }).await.unwrap();
+    let (dice, lease) = (SmallRng::seed_from_u64(seed), Lease { holder, epoch });
+    let mut model = Model { metadata, dice, lease, bucket, segments: BTreeSet::new(), uploads: Vec::new() };
+    for _ in 0..steps {
+        model.step().await;
+        model.audit(false).await;
+    }
+    let keys = (0..6).map(|number| ObjectKey::new(format!("key-{number}")).unwrap());
+    let objects = keys.map(|key| (key, WriteCondition::default())).collect();
+    model.metadata.write(DeleteObjects { bucket: model.bucket.clone(), objects }).await.unwrap().unwrap();
+    while !model.uploads.is_empty() {
+        model.abort().await;
+    }
+    model.release(100).await;
+    model.audit(true).await;
+    model.metadata.close().await;
+}
+
+#[tokio::test]
+async fn sqlite_keeps_references_and_garbage() {
+    for _ in 0..4 {
+        let seed = rand::random();
+        println!("seed {seed}");
+        let folder = tempfile::tempdir().unwrap();
+        let options = SqliteOptions { path: folder.path().join("suite.db"), cache_kib: 1024, readers: 2 };
+        references_and_garbage_add_up(Metadata::open_sqlite(options).unwrap(), seed, 250).await;
+    }
+}
