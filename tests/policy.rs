@@ -134,13 +134,6 @@ const BANNED: &[Banned] = &[
     },
 ];
 
-/// Banned crates that tests may bring, and the one dev-dependency that may
-/// bring them. They are never part of the program.
-const IN_TESTS_ONLY: &[(&str, &str, &str)] = &[
-    ("p256", "aws-sdk-s3", "the SDK signs SigV4A requests with it; the tests need the SDK as it is"),
-    ("p256", "aws-sigv4", "the same signer, as the other side of a differential test"),
-];
-
 /// Crates that others bring and that Cargo.toml must not name, because
 /// something that is here already does their work.
 const NOT_BY_NAME: &[(&str, &str)] = &[
@@ -210,11 +203,11 @@ impl Graph {
 
     /// Names of all crates that the program needs (`tests`: or its tests do),
     /// on ways that do not lead through `without`.
-    fn names(&self, tests: bool, without: Option<&str>) -> BTreeSet<&str> {
+    fn names(&self, tests: bool) -> BTreeSet<&str> {
         let (mut seen, mut open) = (BTreeSet::new(), vec![&self.root]);
         while let Some(id) = open.pop() {
             let package = &self.packages[id];
-            if Some(package.name.as_str()) != without && seen.insert(id) {
+            if seen.insert(id) {
                 let needed = package.dependencies.iter().filter(|(_, in_program)| tests || **in_program);
                 open.extend(needed.map(|(id, _)| id));
             }
@@ -256,36 +249,19 @@ fn there_is_one_of_each() {
 }
 
 fn banned(graph: &Graph) -> Vec<String> {
-    let (program, tests) = (graph.names(false, None), graph.names(true, None));
+    let (program, tests) = (graph.names(false), graph.names(true));
     let mut complaints = Vec::new();
     for ban in BANNED {
         for name in ban.names {
             let by = graph.brought_by(name);
             if program.contains(name) {
                 complaints.push(format!("{name} (through {by}) is {}: {}", ban.reason, ban.instead));
-            } else if tests.contains(name) && !excepted(graph, name) {
-                complaints.push(format!(
-                    "{name} (through {by}, for tests) is {}: {}; or name it in IN_TESTS_ONLY with the reason",
-                    ban.reason, ban.instead
-                ));
+            } else if tests.contains(name) {
+                complaints.push(format!("{name} (through {by}, for tests) is {}: {}", ban.reason, ban.instead));
             }
         }
     }
     complaints
-}
-
-/// Whether tests get a crate through its one excepted dev-dependency alone.
-fn excepted(graph: &Graph, name: &str) -> bool {
-    let through = IN_TESTS_ONLY.iter().find(|(crate_name, _, _)| *crate_name == name).map(|(_, through, _)| *through);
-    through.is_some_and(|through| !graph.names(true, Some(through)).contains(name))
-}
-
-#[test]
-fn exceptions_are_still_needed() {
-    let tests = Graph::read();
-    let tests = tests.names(true, None);
-    let idle = IN_TESTS_ONLY.iter().filter(|(name, _, _)| !tests.contains(name));
-    none_of(idle.map(|(name, _, _)| format!("{name} is gone; strike it from IN_TESTS_ONLY")).collect());
 }
 
 #[test]
@@ -433,16 +409,10 @@ fn a_refusal_says_what_to_do() {
 }
 
 #[test]
-fn tests_may_bring_what_is_excepted_and_only_through_its_bringer() {
+fn tests_bring_nothing_that_is_banned_either() {
     let root = "0root v1|MIT\n";
-    let sdk = "0root v1|MIT\n1aws-sdk-s3 v1|MIT\n2sigv4a v1|MIT\n3p256 v1|MIT\n";
-    assert_eq!(banned(&sample(sdk, root)), [] as [String; 0]);
-    let another_way = format!("{sdk}1b v1|MIT\n2p256 v1|MIT (*)\n");
-    assert_eq!(banned(&sample(&another_way, root)).len(), 1);
-    let in_the_program = "0root v1|MIT\n1sigv4a v1|MIT\n2p256 v1|MIT\n";
-    assert_eq!(banned(&sample(sdk, in_the_program)).len(), 1);
-    let elsewhere = "0root v1|MIT\n1b v1|MIT\n2openssl v1|MIT\n";
-    assert_eq!(banned(&sample(elsewhere, root)).len(), 1);
+    let for_tests = "0root v1|MIT\n1sdk v1|MIT\n2openssl v1|MIT\n";
+    assert_eq!(banned(&sample(for_tests, root)).len(), 1);
 }
 
 #[test]
