@@ -111,6 +111,17 @@ def attributes():
     same((got["ETag"], got["Checksum"]["ChecksumSHA256"], got["ObjectSize"], got["StorageClass"]), wanted, "attributes")
 
 
+def empty_bodies():
+    """The SDK asks for 100 Continue also where nothing would follow, and is
+    confused by an answer to the next request on that connection."""
+    impatient = client(read_timeout=10)
+    for number in range(3):
+        impatient.put_object(Bucket=BUCKET, Key=f"empty/{number}", Body=b"")
+        impatient.put_object(Bucket=BUCKET, Key=f"full/{number}", Body=b"full")
+        refused("NoSuchBucket", 404, impatient.put_object, Bucket="no-such-bucket-here", Key="x", Body=b"x" * 100_000)
+        same((read(impatient, f"empty/{number}"), read(impatient, f"full/{number}")), (b"", b"full"), "empty and full")
+
+
 def payload_styles():
     """Signed and unsigned payloads, and the client's own multipart transfers."""
     body = data(43, 40 * MIB)
@@ -149,6 +160,7 @@ conditional_reads()
 conditional_writes()
 presigned()
 attributes()
+empty_bodies()
 payload_styles()
 refusals()
 print("done")

@@ -147,7 +147,7 @@ impl<'a> Registry<'a> {
     /// A blob's address answers with a redirect to S3 exactly where the
     /// registry was told so.
     fn follows_redirects(&self, image: &Image, name: &str, redirected: bool) {
-        let digest = image.blobs.keys().next().expect("an image has blobs");
+        let (digest, _) = image.blobs.iter().max_by_key(|(_, size)| **size).expect("an image has layers");
         let address = format!("http://{}/v2/{name}/blobs/sha256:{digest}", self.address);
         let head = ["-sS", "-o", "/dev/null", "-w", "%{http_code}"];
         let status = self.visit.call("curl").args(head).arg(address).run().text();

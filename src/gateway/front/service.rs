@@ -120,10 +120,11 @@ impl<I: Inner> Front<I> {
         };
         record.code = code;
         let mut reply = asker.finish(reply, (self.shared.config.clock)());
-        // Who waited for "100 Continue" and gets a refusal instead cannot tell
-        // whether its body is still wanted, and botocore would take this
-        // answer for that of its next request.
-        if waits && alone && received_bytes.load(Ordering::Relaxed) == 0 && !reply.status().is_success() {
+        // Who asked for "100 Continue" and gets its answer instead, because it
+        // is refused or its body is empty: botocore takes the status of that
+        // answer for that of the next request on the connection, and then
+        // waits a minute for what it already had.
+        if waits && alone && received_bytes.load(Ordering::Relaxed) == 0 {
             reply.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         let status = reply.status();
