@@ -168,8 +168,14 @@ impl Inner {
     }
 
     fn note(&self, door: &str, error: &DialError) {
-        if self.doors.set(door, DoorState::Waiting { reason: error.to_string() }) {
-            tracing::warn!(node = %self.node, door, %error, "not connected");
+        let news = self.doors.set(door, DoorState::Waiting { reason: error.to_string() });
+        match error {
+            // Connections that broke are not noticed at once; it passes by itself.
+            DialError::Refused(refusal) if refusal.kind == RefusalKind::Busy => {
+                tracing::debug!(node = %self.node, door, %error, "not connected yet");
+            }
+            _ if news => tracing::warn!(node = %self.node, door, %error, "not connected"),
+            _ => {}
         }
     }
 
