@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use super::checksums::{decode_checksum, encode_checksum};
 use super::codec::{Reader, Writer};
-use super::objects::{decode_checksum, encode_checksum};
+
 use super::tx::{MetadataError, Tx, params};
 use crate::digest::Checksum;
 use crate::types::{BodyId, StreamId};

@@ -4,7 +4,7 @@
 //! behind everything that the prefix covers, however many keys that is.
 
 use super::buckets;
-use super::objects::{algorithm_of, decode_stored};
+use super::checksums::{decode_stored, decode_upload_checksum};
 use super::tx::{MetadataError, Operation, Row, Tx, params};
 use crate::digest::{Algorithm, ChecksumKind};
 use crate::types::{BucketName, UnixMillis, UploadId};
@@ -228,18 +228,6 @@ fn listed_upload(row: &Row) -> Result<ListedUpload, MetadataError> {
         checksum: row.maybe_u64(3)?.map(decode_upload_checksum).transpose()?,
         storage_class: row.optional(4)?.map(super::codec::text).transpose()?,
     })
-}
-
-/// An upload's checksum in a row: the algorithm's number, plus 16 for a
-/// composite one.
-pub(super) fn encode_upload_checksum(checksum: (Algorithm, ChecksumKind)) -> u64 {
-    let composite = if checksum.1 == ChecksumKind::Composite { 16 } else { 0 };
-    u64::from(super::objects::algorithm_number(checksum.0)) + composite
-}
-
-pub(super) fn decode_upload_checksum(number: u64) -> Result<(Algorithm, ChecksumKind), MetadataError> {
-    let kind = if number & 16 == 0 { ChecksumKind::FullObject } else { ChecksumKind::Composite };
-    Ok((algorithm_of((number & 15) as u8)?, kind))
 }
 
 /// How keys roll up, and where a page begins and ends.

@@ -18,6 +18,7 @@
 
 mod bodies;
 mod buckets;
+mod checksums;
 mod cluster;
 mod codec;
 mod epochs;

@@ -1,7 +1,8 @@
 //! Streams: the sealed bytes of one PUT or part, and where they are.
 
+use super::checksums::{decode_checksum, encode_checksum};
 use super::codec::{Reader, Writer};
-use super::objects::{decode_checksum, encode_checksum};
+
 use super::tx::{MetadataError, Row, Tx, params};
 use crate::digest::Checksum;
 use crate::types::{KeyVersion, SegmentId, StreamId};

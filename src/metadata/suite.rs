@@ -244,12 +244,14 @@ impl Model {
             bucket: self.bucket.clone(),
             key,
             upload,
-            number: self.dice.random_range(1..4),
-            size_bytes: spans.iter().map(|span| span.length).sum(),
-            modified: UnixMillis(1),
-            etag: "part".into(),
-            checksum: None,
-            spans,
+            row: PartRow {
+                number: self.dice.random_range(1..4),
+                size_bytes: spans.iter().map(|span| span.length).sum(),
+                modified: UnixMillis(1),
+                etag: "part".into(),
+                checksum: None,
+                spans,
+            },
         }
     }
 

@@ -2,10 +2,10 @@
 
 use super::bodies::{Span, decode_spans, encode_spans, streams_of};
 use super::buckets;
+use super::checksums::{decode_checksum, decode_upload_checksum, encode_checksum, encode_upload_checksum};
 use super::codec::{decode_headers, encode_headers};
 use super::epochs::{self, Lease};
-use super::list::{decode_upload_checksum, encode_upload_checksum};
-use super::objects::{self, NewObject, Refusal, decode_checksum, encode_checksum};
+use super::objects::{self, NewObject, Refusal};
 use super::segments::{self, NewSegment};
 use super::streams::{self, NewStream};
 use super::tx::{MetadataError, Operation, Row, Tx, params};
@@ -100,18 +100,8 @@ pub struct NewPart {
     pub key: ObjectKey,
     /// The upload.
     pub upload: UploadId,
-    /// From 1 to 10,000.
-    pub number: u32,
-    /// Size in bytes.
-    pub size_bytes: u64,
-    /// The time to keep with it.
-    pub modified: UnixMillis,
-    /// ETag without quotes.
-    pub etag: String,
-    /// Its checksum.
-    pub checksum: Option<Checksum>,
-    /// Its bytes.
-    pub spans: Vec<Span>,
+    /// What is kept of it.
+    pub row: PartRow,
 }
 
 /// Writes a part together with its stream and segments.
@@ -165,7 +155,7 @@ impl Operation for CommitCopiedPart {
             return Ok(Err(refusal));
         }
         // Found out before anything is changed: a refusal changes nothing.
-        let streams = streams_of(&part.spans);
+        let streams = streams_of(&part.row.spans);
         for stream in streams.keys() {
             if !streams::reference(tx, stream, 0).await? {
                 return Ok(Err(Refusal::Changed));
@@ -182,15 +172,15 @@ impl Operation for CommitCopiedPart {
 /// Puts a part in the place of one with the same number.
 async fn replace(tx: &mut Tx<'_>, part: &NewPart) -> Result<(), MetadataError> {
     let old = "DELETE FROM parts WHERE upload_id = ?1 AND number = ?2 RETURNING spans";
-    if let Some(row) = tx.first(old, params![part.upload.as_bytes(), part.number]).await? {
+    if let Some(row) = tx.first(old, params![part.upload.as_bytes(), part.row.number]).await? {
         super::garbage::leave(tx, row.bytes(0)?).await?;
     }
     let sql = "INSERT INTO parts (upload_id, number, size_bytes, modified_ms, etag, checksum, spans) \
                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
-    let checksum = part.checksum.as_ref().map(encode_checksum);
-    let spans = encode_spans(&part.spans);
-    let (upload, etag) = (part.upload.as_bytes(), part.etag.as_str());
-    let values = params![upload, part.number, part.size_bytes, part.modified, etag, checksum.as_ref(), &spans];
+    let PartRow { number, size_bytes, modified, etag, checksum, spans } = &part.row;
+    let (checksum, spans) = (checksum.as_ref().map(encode_checksum), encode_spans(spans));
+    let upload = part.upload.as_bytes();
+    let values = params![upload, *number, *size_bytes, *modified, etag.as_str(), checksum.as_ref(), &spans];
     tx.execute(sql, values).await?;
     Ok(())
 }

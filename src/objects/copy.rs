@@ -2,6 +2,7 @@
 //! source's streams.
 
 use super::conditions::check_source;
+use super::lists::part_info;
 use super::service::stored;
 use super::{
     Address, Copy, CopyHeaders, CopyPart, Incoming, ObjectError, ObjectHeaders, Objects, PartInfo, ReadCondition,
@@ -9,8 +10,8 @@ use super::{
 };
 use crate::digest::{Algorithm, Checksum, ChecksumKind, Digester, Digests, StoredChecksum, etag};
 use crate::metadata::{
-    CommitCopiedPart, CopyObject, FindStreams, FindUpload, FoundObject, NewObject, NewPart, ObjectContent, Refusal,
-    Source, Span,
+    CommitCopiedPart, CopyObject, FindStreams, FindUpload, FoundObject, NewObject, NewPart, ObjectContent, PartRow,
+    Refusal, Source, Span,
 };
 use crate::types::limits::{PUT_BYTES_MAX, SPANS_MAX};
 use futures_util::StreamExt;
@@ -135,24 +136,10 @@ impl Objects {
         let find = FindUpload { bucket: bucket.clone(), key: key.clone(), upload };
         let wanted = self.metadata.read(find).await??.checksum.map(|(algorithm, _)| algorithm);
         let (etag, checksum) = self.part_digests(source, first, length, &spans, wanted).await?;
-        let part = NewPart {
-            bucket,
-            key,
-            upload,
-            number: copy.part.number,
-            size_bytes: length,
-            modified: self.env.now(),
-            etag,
-            checksum,
-            spans,
-        };
-        let info = PartInfo {
-            number: part.number,
-            size_bytes: length,
-            etag: part.etag.clone(),
-            checksum: part.checksum.clone(),
-            modified: part.modified,
-        };
+        let (number, modified) = (copy.part.number, self.env.now());
+        let row = PartRow { number, size_bytes: length, modified, etag, checksum, spans };
+        let info = part_info(row.clone());
+        let part = NewPart { bucket, key, upload, row };
         self.metadata.write(CommitCopiedPart { part }).await??;
         Ok(info)
     }

@@ -1,5 +1,6 @@
 //! Multipart uploads.
 
+use super::lists::part_info;
 use super::pack::Owner;
 use super::receive::Content;
 use super::service::{info, stored};
@@ -13,8 +14,8 @@ use crate::metadata::{
     AbortUpload, CommitPart, CompleteObject, CreateMultipart, FindUpload, ListParts, NewBody, NewObject, NewPart,
     ObjectContent, PartRecord, PartRow, Refusal, Span, UploadRow,
 };
-use crate::types::UploadId;
 use crate::types::limits::{OBJECT_BYTES_MAX, PART_BYTES_MIN, PART_NUMBER_MAX, PUT_BYTES_MAX, SPANS_MAX};
+use crate::types::{StreamId, UploadId};
 
 type Result<T> = std::result::Result<T, ObjectError>;
 
@@ -48,11 +49,7 @@ impl Objects {
         let upload = self.metadata.read(find_upload(&address.address, address.upload)).await??;
         check_algorithm(&upload, &mut body)?;
         let received = self.receive(body, PUT_BYTES_MAX).await?;
-        let spans = |stream| vec![Span { stream, offset: 0, length: received.size_bytes }];
-        let part = NewPart {
-            bucket: address.address.bucket,
-            key: address.address.key,
-            upload: address.upload,
+        let row = PartRow {
             number: address.number,
             size_bytes: received.size_bytes,
             modified: self.env.now(),
@@ -60,28 +57,27 @@ impl Objects {
             checksum: received.digests.checksums.first().cloned(),
             spans: Vec::new(),
         };
-        let info = PartInfo {
-            number: part.number,
-            size_bytes: part.size_bytes,
-            etag: part.etag.clone(),
-            checksum: part.checksum.clone(),
-            modified: part.modified,
+        let info = part_info(row.clone());
+        let Address { bucket, key } = address.address;
+        let part = |stream: Option<StreamId>| {
+            let spans = stream.map(|stream| Span { stream, offset: 0, length: row.size_bytes }).into_iter().collect();
+            NewPart { bucket, key, upload: address.upload, row: PartRow { spans, ..row } }
         };
         let alone = |part, stream| CommitPart { part, stream, segments: Vec::new(), lease: None };
         match received.content {
-            Content::Empty => self.metadata.write(alone(part, None)).await??,
+            Content::Empty => self.metadata.write(alone(part(None), None)).await??,
             Content::Inline(inline) => {
-                let part = NewPart { spans: spans(inline.stream), ..part };
-                let stream = inline_row(inline, &part, received.digests.md5);
+                let part = part(Some(inline.stream));
+                let stream = inline_row(inline, &part.row, received.digests.md5);
                 self.metadata.write(alone(part, Some(stream))).await??;
             }
             Content::Small(small) => {
-                let part = NewPart { spans: spans(small.stream.stream), ..part };
+                let part = part(Some(small.stream.stream));
                 self.packer.commit(small, Owner::Part(Box::new(alone(part, None)))).await??;
             }
             Content::Stored(stream) => {
                 let (stream, segments, guard) = stream.into_parts();
-                let part = NewPart { spans: spans(stream.stream), ..part };
+                let part = part(Some(stream.stream));
                 let (stream, lease) = (Some(stream), Some(guard.lease()));
                 let commit = CommitPart { part, stream, segments: segments.clone(), lease };
                 self.commit_segments(commit, segments, guard).await?;
@@ -183,7 +179,7 @@ fn check_algorithm(upload: &UploadRow, body: &mut Incoming) -> Result<()> {
     }
 }
 
-fn inline_row(inline: crate::metadata::InlineStream, part: &NewPart, md5: [u8; 16]) -> crate::metadata::NewStream {
+fn inline_row(inline: crate::metadata::InlineStream, part: &PartRow, md5: [u8; 16]) -> crate::metadata::NewStream {
     crate::metadata::NewStream {
         stream: inline.stream,
         size_bytes: part.size_bytes,
