@@ -364,13 +364,18 @@ pub(super) async fn references_and_garbage_add_up(metadata: Metadata, seed: u64,
     model.metadata.close().await;
 }
 
-#[tokio::test]
-async fn sqlite_keeps_references_and_garbage() {
-    for _ in 0..4 {
-        let seed = rand::random();
-        println!("seed {seed}");
-        let folder = tempfile::tempdir().unwrap();
-        let options = SqliteOptions { path: folder.path().join("suite.db"), cache_kib: 1024, readers: 2 };
-        references_and_garbage_add_up(Metadata::open_sqlite(options).unwrap(), seed, 250).await;
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn sqlite_keeps_references_and_garbage() {
+        for _ in 0..4 {
+            let seed = rand::random();
+            println!("seed {seed}");
+            let folder = tempfile::tempdir().unwrap();
+            let options = SqliteOptions { path: folder.path().join("suite.db"), cache_kib: 1024, readers: 2 };
+            references_and_garbage_add_up(Metadata::open_sqlite(options).unwrap(), seed, 250).await;
+        }
     }
 }
