@@ -12,7 +12,7 @@ use tokio::net::TcpListener;
 use super::cluster::{Cluster, Start};
 use super::failure::reason;
 use super::progress::Progress;
-use super::settings::{Config, Environment, Flags};
+use super::settings::{Config, Environment, Flags, UpCommand};
 use super::{DataDir, Failure, announce, cluster_key, credentials, logging, process, signals};
 use crate::env::{Env, Shutdown};
 
@@ -32,7 +32,7 @@ Examples:
 Ctrl-C or SIGTERM finishes what is in flight, for 10 s at most; a second one ends at once.")]
 pub(super) struct Arguments {
     #[command(flatten)]
-    flags: Flags,
+    flags: Flags<UpCommand>,
 }
 
 /// How long what is in flight may take when the process is asked to stop.
