@@ -17,11 +17,11 @@ mod values;
 use std::path::PathBuf;
 
 pub use bytes::ByteSize;
+pub use flags::{AllCommands, Command, Flags, GatewayCommand, NodeCommand, OperatorCommand, UpCommand};
 pub use layers::{Environment, Loaded};
 pub use origin::{Origin, Origins};
 pub use reference::reference;
 pub use root::Credentials;
-pub use flags::{AllCommands, Command, Flags, GatewayCommand, NodeCommand, OperatorCommand, UpCommand};
 pub use values::{
     Address, ByteRate, Domains, DoorNames, Join, Labels, Listen, LogFilter, LogFormat, Memory, NodeCount, Region,
 };
@@ -260,7 +260,11 @@ impl Config {
     /// # Errors
     /// One sentence that names the value, where it came from and what is
     /// expected.
-    pub fn load<C: Command>(flags: Flags<C>, file: Option<PathBuf>, environment: Environment) -> Result<Loaded, Failure> {
+    pub fn load<C: Command>(
+        flags: Flags<C>,
+        file: Option<PathBuf>,
+        environment: Environment,
+    ) -> Result<Loaded, Failure> {
         let mut origins = Origins::default();
         let root = root::from_environment(&environment, &mut origins)?;
         let warnings = environment.warnings();

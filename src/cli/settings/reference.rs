@@ -120,7 +120,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("cairn.toml");
         std::fs::write(&path, example).unwrap();
-        let from_file = Config::load(Flags::<AllCommands>::default(), Some(path), Environment::default()).unwrap().config;
+        let from_file =
+            Config::load(Flags::<AllCommands>::default(), Some(path), Environment::default()).unwrap().config;
         let defaults = Config::load(Flags::<AllCommands>::default(), None, Environment::default()).unwrap().config;
         let values =
             |config: &Config| config.shown().into_iter().map(|(name, value, _)| (name, value)).collect::<Vec<_>>();

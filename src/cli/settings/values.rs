@@ -416,7 +416,10 @@ mod tests {
         accepts::<NodeCount>(&["1", "256"], &["", "0", "257", "-1", "8.0", "eight"]);
         accepts::<Region>(&["us-east-1", "x"], &["", "US", "a b", "a/b", &"r".repeat(65)]);
         accepts::<Domains>(&["", "a", "s3.Example.org, b"], &["a:80", ",", "a..b", "-a", "https://a", "a/b"]);
-        accepts::<Address>(&["a.b:1", "1.2.3.4:80", "[::1]:9100"], &["", "a.b", "a.b:0", "a.b:65536", "::1:1:x", "a b:1"]);
+        accepts::<Address>(
+            &["a.b:1", "1.2.3.4:80", "[::1]:9100"],
+            &["", "a.b", "a.b:0", "a.b:65536", "::1:1:x", "a b:1"],
+        );
         accepts::<DoorNames>(&["", "a:1", "a:1, [::1]:2"], &["a", "a:1,", "http://a:1"]);
         accepts::<Labels>(&["", "a=b", "a=b, c=", "a=b=c"], &["a", "=b", "a=b,a=c", "a=b,"]);
         accepts::<ByteRate>(&["1kB/s", "20MB/s"], &["", "20MB", "1B/s", "MB/s"]);
