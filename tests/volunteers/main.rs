@@ -11,3 +11,4 @@ mod health;
 mod joining;
 mod leaving;
 mod operator;
+mod readme;
