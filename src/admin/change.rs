@@ -151,12 +151,12 @@ fn refuse_local(row: &NodeRow, wish: Wish) -> Result<(), AdminError> {
 }
 
 fn refuse_connected(view: &NodeView) -> Result<(), AdminError> {
-    match &view.connection {
-        None => Ok(()),
-        Some(_) => Err(AdminError::refused(format!(
+    match view.connected {
+        false => Ok(()),
+        true => Err(AdminError::refused(format!(
             "node {} is connected, and forgetting it would count its pieces as lost: drain it, so that they move \
              elsewhere first, or say --force",
-            view.id,
+            view.node,
         ))),
     }
 }

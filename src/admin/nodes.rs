@@ -54,7 +54,9 @@ pub struct ShownNode {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct NodeView {
     /// Its id: its public key, 64 hexadecimal digits.
-    pub id: String,
+    pub node: String,
+    /// Whether it is connected to the process that answers.
+    pub connected: bool,
     /// What piece lists call it.
     pub number: u32,
     /// active, suspended, draining, gone or left.
@@ -124,7 +126,8 @@ pub struct ConnectionView {
 impl NodeView {
     pub(super) fn of(row: NodeRow, domain: u64, status: Option<&NodeStatus>) -> Self {
         Self {
-            id: row.node.to_string(),
+            node: row.node.to_string(),
+            connected: status.is_some(),
             number: row.number,
             state: row.state.name().to_owned(),
             reason: row.reason,
@@ -203,7 +206,7 @@ impl Survey {
 
     /// Where the node is that is meant.
     pub(super) fn find(&self, text: &str) -> Result<usize, AdminError> {
-        find("node", text, self.views.iter().enumerate().map(|(at, view)| (view.id.clone(), at)))
+        find("node", text, self.views.iter().enumerate().map(|(at, view)| (view.node.clone(), at)))
     }
 
     /// What is shown of one node; damage is counted even if it is away.

@@ -126,6 +126,8 @@ pub struct PutsView {
 /// How the segments are, as the last pass over all of them found them.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct SegmentsView {
+    /// Passes over all segments since the process began.
+    pub passes: u64,
     /// When the last pass ended, in milliseconds since 1970.
     pub scanned_ms: i64,
     /// All segments.
@@ -172,7 +174,7 @@ impl NodeCounts {
     fn of(survey: &Survey) -> Self {
         let state = |state: NodeState| survey.rows.iter().filter(|row| row.state == state).count();
         let members = |row: &&NodeRow| row.state.is_member();
-        let connected = survey.members().filter(|view| view.connection.is_some()).count();
+        let connected = survey.members().filter(|view| view.connected).count();
         let count = survey.members().count();
         Self {
             members: count,

@@ -50,7 +50,7 @@ async fn a_command_goes_through_the_socket() {
     assert_eq!(client.call(&RevokeToken { id: made.view.id }).await.unwrap().state, TokenState::Revoked);
     let suspended = client.call(&change(&nodes[2], Wish::Suspend)).await.unwrap().view;
     assert_eq!(suspended.state, "suspended");
-    assert_eq!(client.call(&ShowNode { node: suspended.id.clone() }).await.unwrap().view, suspended);
+    assert_eq!(client.call(&ShowNode { node: suspended.node.clone() }).await.unwrap().view, suspended);
     assert_eq!(client.call(&ListNodes {}).await.unwrap().nodes.len(), 8);
     let error = client.call(&change(&nodes[3], Wish::Drain)).await.unwrap_err();
     assert_eq!(error.kind, ErrorKind::Refused, "{error}");

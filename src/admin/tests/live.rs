@@ -56,7 +56,7 @@ async fn a_change_reaches_the_fleet_at_once() {
     let state = registered.iter().find(|row| row.node == nodes[0]).unwrap().state.name();
     assert_eq!(state, "suspended");
     let listed = operator.run(&ListNodes {}).await.unwrap();
-    assert!(listed.running && listed.nodes.iter().all(|view| view.connection.is_none()));
+    assert!(listed.running && listed.nodes.iter().all(|view| !view.connected));
     door.close();
 }
 
