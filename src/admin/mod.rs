@@ -36,7 +36,7 @@ pub use live::Live;
 pub use nodes::{ConnectionView, List as ListNodes, NodeList, NodeView, Show as ShowNode, ShownNode, SpaceView};
 pub use operator::{Command, Operator, OperatorParts};
 pub use server::{serve_tcp, serve_unix};
-pub use status::{NodeCounts, PutsView, SchemeView, SegmentsView, SpaceTotals, Status, StatusView};
+pub use status::{NodeCounts, OneMore, PutsView, SchemeView, SegmentsView, SpaceTotals, Status, StatusView};
 pub use tokens::{
     Create as CreateToken, List as ListTokens, NewToken, Revoke as RevokeToken, TokenList, TokenState, TokenView,
 };

@@ -126,34 +126,47 @@ pub struct PutsView {
 /// How the segments are, as the last pass over all of them found them.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct SegmentsView {
-    /// Passes over all segments since the process began.
+    /// Passes that were finished since the process started.
     pub passes: u64,
-    /// When the last pass ended, in milliseconds since 1970.
-    pub scanned_ms: i64,
-    /// All segments.
-    pub total: u64,
-    /// With more healthy pieces than their scheme repairs at.
-    pub healthy: u64,
-    /// With so few that they are repaired.
-    pub degraded: u64,
-    /// With fewer than restore them.
-    pub lost: u64,
-    /// How many segments could lose how many more pieces.
+    /// When the last one ended, in milliseconds since 1970.
+    pub scanned_at_ms: Option<i64>,
+    /// Segments that there are.
+    pub segments: u64,
+    /// Segments by how many pieces they can lose.
     pub by_margin: BTreeMap<i64, u64>,
-    /// Segments that would be lost if one more failure domain died.
-    pub lost_if_one_more_domain_dies: u64,
-    /// The domain whose death would lose the most.
-    pub worst_domain: Option<u64>,
-    /// Segments that wait for repair.
+    /// Segments that need no repair.
+    pub healthy: u64,
+    /// Segments with so few healthy pieces that they are repaired.
+    pub degraded: u64,
+    /// Segments of which too few pieces can be read now.
+    pub unreadable: u64,
+    /// Segments of which too few pieces are left anywhere.
+    pub lost: u64,
+    /// What would become unreadable if one more failure domain died.
+    pub if_one_more_domain_dies: OneMore,
+    /// Segments that wait for repair or are being repaired.
     pub queue: u64,
-    /// Pieces repaired since the process began.
+    /// Pieces made anew since the process started.
     pub pieces_repaired: u64,
-    /// Pieces moved off draining nodes since the process began.
+    /// Pieces moved away from draining nodes since the process started.
     pub pieces_moved: u64,
-    /// Repairs that failed since the process began.
+    /// Pieces that are still to be moved away, by draining node (its number).
+    pub pieces_to_move: BTreeMap<u32, u64>,
+    /// Repairs that failed since the process started.
     pub repairs_failed: u64,
-    /// Pieces that are still to be moved off draining nodes.
-    pub pieces_to_move: u64,
+    /// What repair is waiting for, in a sentence.
+    pub waiting_for: Option<String>,
+}
+
+/// What would become unreadable if one more failure domain died.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct OneMore {
+    /// Segments, for the domain that is worst.
+    pub segments_lost: u64,
+    /// That domain; none if nothing would be lost.
+    pub worst_domain: Option<u64>,
+    /// The numbers of its nodes.
+    pub nodes: Vec<u32>,
 }
 
 impl SchemeView {
@@ -273,15 +286,12 @@ fn problems(status: &StatusView, has_room: bool) -> Vec<String> {
         problems.push("objects cannot be written: the metadata database's disk has no room left".to_owned());
     }
     let Some(segments) = &status.segments else { return problems };
-    if segments.lost > 0 {
-        problems.push(format!(
-            "{} segments cannot be read: too few of their pieces are healthy; nodes that come back would help",
-            segments.lost
-        ));
-    }
-    if segments.degraded > 0 {
-        problems.push(format!("{} segments have so few healthy pieces left that they are repaired", segments.degraded));
-    }
+    let bad = [
+        (segments.lost, "are lost: fewer of their pieces are left than restore them"),
+        (segments.unreadable, "cannot be read now: nodes that hold their pieces are away"),
+        (segments.degraded, "have so few healthy pieces left that they are being repaired"),
+    ];
+    problems.extend(bad.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} segments {what}")));
     problems
 }
 
@@ -297,12 +307,17 @@ fn warnings(status: &StatusView) -> Vec<String> {
         warnings.push(format!("{} of {} nodes are offline", status.nodes.offline, status.nodes.members));
     }
     match &status.segments {
-        Some(segments) if segments.lost_if_one_more_domain_dies > 0 => warnings.push(format!(
-            "if one more failure domain died, {} segments would be lost",
-            segments.lost_if_one_more_domain_dies
-        )),
-        None if status.running => warnings.push("the segments have not been counted yet since the start".to_owned()),
+        Some(segments) if segments.passes > 0 => warnings.extend(told_by(segments)),
+        _ if status.running => warnings.push("the segments have not been counted yet since the start".to_owned()),
         _ => {}
     }
     warnings
+}
+
+fn told_by(segments: &SegmentsView) -> Vec<String> {
+    let one_more = segments.if_one_more_domain_dies.segments_lost;
+    let one_more =
+        (one_more > 0).then(|| format!("if one more failure domain died, {one_more} segments would be lost"));
+    let waiting = segments.waiting_for.as_ref().map(|what| format!("repair waits: {what}"));
+    one_more.into_iter().chain(waiting).collect()
 }

@@ -128,24 +128,29 @@ fn writes(status: &StatusView) -> String {
 }
 
 fn segment_lines(segments: &SegmentsView, now_ms: i64) -> Vec<(&'static str, String)> {
+    if segments.passes == 0 {
+        return Vec::new();
+    }
     let counted = format!(
-        "{}: {} healthy, {} to be repaired, {} lost (counted {})",
-        text::count(segments.total),
+        "{}: {} healthy, {} to be repaired, {} unreadable, {} lost (counted {})",
+        text::count(segments.segments),
         text::count(segments.healthy),
         text::count(segments.degraded),
+        text::count(segments.unreadable),
         text::count(segments.lost),
-        text::ago(now_ms, Some(segments.scanned_ms)),
+        text::ago(now_ms, segments.scanned_at_ms),
     );
     let mut lines = vec![("segments", counted)];
     let most = segments.by_margin.values().copied().max().unwrap_or(0);
     for (margin, count) in &segments.by_margin {
-        let survives = match margin {
-            ..0 => format!("{} too few", margin.unsigned_abs()),
-            _ => format!("{margin} to lose"),
+        let can_lose = match margin {
+            ..=-1 => format!("lack {} pieces", margin.unsigned_abs()),
+            1 => "can lose 1 piece".to_owned(),
+            0 | 2.. => format!("can lose {margin} pieces"),
         };
-        lines.push(("", format!("{} {survives}: {}", text::bar(*count, most, BAR), text::count(*count))));
+        lines.push(("", format!("{} {} {can_lose}", text::bar(*count, most, BAR), text::count(*count))));
     }
-    let lost = match segments.lost_if_one_more_domain_dies {
+    let lost = match segments.if_one_more_domain_dies.segments_lost {
         0 => "nothing would be lost".to_owned(),
         count => format!("{} segments would be lost", text::count(count)),
     };
@@ -161,8 +166,9 @@ fn queue(segments: &SegmentsView) -> String {
         text::count(segments.pieces_repaired),
         text::count(segments.pieces_moved)
     );
-    if segments.pieces_to_move > 0 {
-        told.push_str(&format!(", {} to be moved", text::count(segments.pieces_to_move)));
+    let to_move = segments.pieces_to_move.values().sum();
+    if to_move > 0 {
+        told.push_str(&format!(", {} to be moved", text::count(to_move)));
     }
     if segments.repairs_failed > 0 {
         told.push_str(&format!(", {} repairs failed and are tried again", text::count(segments.repairs_failed)));

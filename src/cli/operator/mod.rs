@@ -2,10 +2,12 @@
 //! process that serves the data directory, at an admin address, or, where no
 //! process runs, by opening the database themselves.
 
+mod open;
 pub(super) mod text;
 
 use std::path::{Path, PathBuf};
 
+pub(super) use open::open_doors;
 use tokio::runtime::Runtime;
 
 use super::data_dir::ADMIN_TOKEN;
@@ -78,7 +80,7 @@ fn read_token(path: &Path) -> Result<String, Failure> {
 
 /// The token that operators show at this directory's admin address; made at
 /// the first call and kept.
-pub(super) fn admin_token(directory: &DataDir, env: &Env) -> Result<String, Failure> {
+fn admin_token(directory: &DataDir, env: &Env) -> Result<String, Failure> {
     if let Some(kept) = directory.read_secret(ADMIN_TOKEN)? {
         let text = String::from_utf8(kept).unwrap_or_default().trim().to_owned();
         return match text.len() >= TOKEN_BYTES && text.bytes().all(|byte| byte.is_ascii_graphic()) {
