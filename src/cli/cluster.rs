@@ -25,7 +25,7 @@ use crate::gateway::{Gateway, gateway};
 use crate::metadata::{ClusterRow, Metadata, MetadataError, OpenCluster, SqliteOptions};
 use crate::objects::{Epochs, KeyRing, Objects};
 use crate::seal::ClusterSecret;
-use crate::transfer::{Budget, Fleet, Registered, Transfer};
+use crate::transfer::{Budget, Fleet, Registered, SchemePolicy, Transfer};
 use crate::transport::{ClusterIdentity, Door, DoorConfig, TransportError, Tuning};
 use crate::types::ClusterId;
 use crate::types::limits::{MAC_BYTES, SEALED_BLOCK_BYTES, STRIPES_MAX};
@@ -93,7 +93,8 @@ impl Cluster {
         let fleet = Fleet::load(door.nodes(), &metadata).await.map_err(database)?;
         let scheme = scheme(config, fleet.registered().len());
         let budget = Budget::new(memory(config, scheme));
-        let transfer = Transfer::new(fleet, metadata.clone(), secret.piece_id_key(), scheme, budget, env.clone());
+        let policy = SchemePolicy { configured: config.scheme, min_nodes: config.min_nodes.map(|nodes| nodes.get()) };
+        let transfer = Transfer::new(fleet, metadata.clone(), secret.piece_id_key(), policy, budget, env.clone());
         let epochs = Epochs::start(metadata.clone(), &env).await.map_err(database)?;
         let keys = KeyRing::new(secret, row.key_version, env.clone());
         let mut background = JoinSet::new();
