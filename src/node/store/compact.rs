@@ -167,7 +167,7 @@ impl PieceStore {
         })
         .await?;
         ids.append(&mut part.ids);
-        self.inner.shared.note_damage(&part.lost);
+        self.inner.shared.damage.note(part.lost.iter().copied());
         report.lost.append(&mut part.lost);
         Ok(part)
     }
@@ -177,7 +177,7 @@ impl PieceStore {
         let index = self.inner.shared.index();
         let ids: Vec<PieceId> = index.pieces.iter().filter(|(_, entry)| entry.log == log).map(|(id, _)| *id).collect();
         drop(index);
-        self.inner.shared.note_damage(&ids);
+        self.inner.shared.damage.note(ids.iter().copied());
         ids
     }
 

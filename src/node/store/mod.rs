@@ -15,6 +15,7 @@
 mod admit;
 mod checkpoint;
 mod compact;
+mod damage;
 mod disk;
 mod error;
 mod index;
@@ -40,6 +41,7 @@ use std::thread::JoinHandle;
 
 use bytes::Bytes;
 
+use self::damage::Damage;
 use self::disk::{Disk, RealDisk};
 pub use self::error::StoreError;
 use self::index::Entry;
@@ -91,7 +93,7 @@ impl PieceStore {
             queue: Queue::default(),
             position: AtomicU64::new(opened.position),
             failure: Mutex::default(),
-            damaged: Mutex::new(opened.report.lost.iter().chain(&opened.report.torn).copied().collect()),
+            damage: Damage::of(opened.report.lost.iter().chain(&opened.report.torn).copied()),
         });
         let writer = Writer {
             shared: Arc::clone(&shared),
@@ -144,7 +146,7 @@ impl PieceStore {
             let draft = Draft { header, body: body.clone() };
             match self.ask(|reply| Request::Put { draft, replacing, reply }).await? {
                 Stored::At(position) => {
-                    self.inner.shared.forget_damage(&id);
+                    self.inner.shared.damage.forget(&id);
                     return Ok(position);
                 }
                 Stored::Raced => {}
@@ -189,7 +191,7 @@ impl PieceStore {
         });
         let result = read.await;
         if matches!(result, Err(StoreError::Damaged { .. })) {
-            self.inner.shared.note_damage(&[id]);
+            self.inner.shared.note_damaged(id, &entry);
         }
         result
     }
@@ -215,7 +217,7 @@ impl PieceStore {
     pub async fn purge(&self, ids: &[PieceId]) -> Result<usize, StoreError> {
         let purged = self.change(Change::Purge, ids).await?;
         let gone: Vec<&PieceId> = ids.iter().filter(|id| self.stat(id).is_none()).collect();
-        gone.into_iter().for_each(|id| self.inner.shared.forget_damage(id));
+        gone.into_iter().for_each(|id| self.inner.shared.damage.forget(id));
         Ok(purged)
     }
 
@@ -249,7 +251,21 @@ impl PieceStore {
     /// Pieces found damaged or gone since the folder was opened: by opening it,
     /// by reads, by compaction. They stay listed until they are stored anew or purged.
     pub fn damaged(&self) -> Vec<PieceId> {
-        self.inner.shared.damaged().iter().copied().collect()
+        self.damaged_page(None, usize::MAX)
+    }
+
+    /// Up to `limit` of the damaged pieces in the order of their ids, those
+    /// after `after`.
+    pub fn damaged_page(&self, after: Option<PieceId>, limit: usize) -> Vec<PieceId> {
+        self.inner.shared.damage.page(after, limit)
+    }
+
+    /// Rises with every piece that is newly found damaged, and never falls
+    /// while the store is open; a store that is opened begins with the number
+    /// of those that opening found. Whoever told the list at this version has
+    /// told everything.
+    pub fn damage_version(&self) -> u64 {
+        self.inner.shared.damage.version()
     }
 
     /// Why the store takes no more puts, if it was found to be gone.
