@@ -15,6 +15,7 @@
 //! node that hears nothing for as long hangs up and dials again.
 
 mod activity;
+mod bandwidth;
 mod certificate;
 mod client;
 mod connection;
@@ -31,6 +32,7 @@ mod tls;
 mod tuning;
 
 pub use activity::{Activity, Traffic};
+pub use bandwidth::Bandwidth;
 pub use dial::{Dialled, Dialler};
 pub use door::{Admission, Admitted, Door, DoorConfig};
 pub use error::{DialError, NodeError, TransportError};

@@ -52,8 +52,12 @@ impl Default for Tuning {
 /// which a living door's pings never let happen.
 pub const SILENCE_MAX: Duration = Duration::from_secs(15);
 
-/// How long a node waits for TCP, TLS and the door's answer.
-pub(super) const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a node waits for TCP, TLS and the door's answer. More than
+/// [`Tuning::hello_timeout`], which begins when the door accepts.
+pub(super) const DIAL_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// How long a node waits for TCP with one of a door's addresses.
+pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Plaintext and ciphertext that rustls may hold per connection, and the read
 /// buffers below and above it.
