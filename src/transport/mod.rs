@@ -39,7 +39,7 @@ pub use error::{DialError, NodeError, TransportError};
 pub use identity::{ClusterIdentity, Identity};
 pub use metered::Metered;
 pub use nodes::{NodeStatus, Nodes};
-pub use tuning::{BUFFER_BYTES, SILENCE_MAX, Tuning};
+pub use tuning::{BUFFER_BYTES, DIAL_TIMEOUT, SILENCE_MAX, Tuning};
 
 #[cfg(test)]
 pub(crate) mod tests;
