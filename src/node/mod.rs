@@ -5,6 +5,7 @@
 //! on the connections that it dialled (`service`).
 
 mod backoff;
+mod compaction;
 mod dial;
 mod doors;
 mod files;
@@ -13,6 +14,7 @@ mod membership;
 mod report;
 mod rest;
 mod run;
+mod scrub;
 mod service;
 mod state;
 pub mod store;

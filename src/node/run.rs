@@ -118,7 +118,8 @@ pub(super) struct Inner {
 }
 
 impl Node {
-    /// Counts the start in the node's folder, and begins to dial all doors.
+    /// Counts the start in the node's folder, begins to dial all doors and to
+    /// keep the store compact and verified.
     /// Must be called within a tokio runtime.
     pub async fn start(config: NodeConfig) -> Result<Self, StartError> {
         let mut state = NodeState::open(&config.dir)?;
@@ -156,6 +157,8 @@ impl Node {
         inner.dial_all(&learned);
         let noting = inner.clone();
         inner.spawn(async move { noting.note_traffic().await });
+        inner.spawn(super::compaction::run(inner.store.clone(), inner.stop.subscribe()));
+        inner.spawn(super::scrub::run(inner.store.clone(), inner.stop.subscribe()));
         Ok(Self { inner, ended })
     }
 

@@ -28,13 +28,14 @@ mod report;
 mod scan;
 mod shared;
 mod usage;
+mod verify;
 mod writer;
 
 #[cfg(test)]
 mod tests;
 
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::JoinHandle;
@@ -48,7 +49,7 @@ use self::index::Entry;
 use self::log::LogFile;
 use self::queue::{Change, Draft, Queue, Request, Stored};
 use self::record::{BODY_BYTES_MAX, Header, Kind, body_checksum};
-pub use self::report::{CompactReport, LogPosition, OpenReport, PieceInfo, PieceState, StoreOptions, Usage};
+pub use self::report::{CompactReport, LogPosition, OpenReport, PieceInfo, PieceState, StoreOptions, Usage, Verified};
 use self::shared::Shared;
 use self::writer::{Active, Writer};
 use crate::types::{Epoch, PieceId};
@@ -66,6 +67,8 @@ pub struct PieceStore {
 struct Inner {
     shared: Arc<Shared>,
     options: StoreOptions,
+    disk: Arc<dyn Disk>,
+    dir: PathBuf,
     compaction: tokio::sync::Mutex<()>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
@@ -97,7 +100,7 @@ impl PieceStore {
         });
         let writer = Writer {
             shared: Arc::clone(&shared),
-            disk,
+            disk: Arc::clone(&disk),
             dir: dir.to_owned(),
             options: options.clone(),
             active,
@@ -113,7 +116,8 @@ impl PieceStore {
             .spawn(move || writer.run())
             .map_err(|error| StoreError::io("starting the writer of", dir, &error))?;
         let (compaction, thread) = (tokio::sync::Mutex::new(()), Mutex::new(Some(thread)));
-        Ok((PieceStore { inner: Arc::new(Inner { shared, options, compaction, thread }) }, opened.report))
+        let inner = Inner { shared, options, disk, dir: dir.to_owned(), compaction, thread };
+        Ok((PieceStore { inner: Arc::new(inner) }, opened.report))
     }
 
     /// Stores a piece and returns once it is durable. The same id with the same

@@ -190,3 +190,30 @@ async fn compaction_keeps_what_is_left_of_damaged_pieces() {
     assert_eq!(store.get(id(0), 0..1000).await, Err(StoreError::Damaged { id: id(0) }));
     assert_eq!(store.get(id(0), 500..1000).await.unwrap(), body(0, 1000).slice(500..));
 }
+
+#[tokio::test]
+async fn verification_finds_rot_that_nobody_read() {
+    let dir = filled().await;
+    let (store, _) = open(dir.path(), &OPTIONS);
+    let mut ids: Vec<_> = (0..PIECES).map(id).collect();
+    ids.sort_unstable();
+    let rotten = [(0, 64 + 64 + 10), (1, 64 + 5 * 1064 + 3), (2, 64 + 7 * 1064 + 1063)];
+    for (log, offset) in rotten {
+        File::options().write(true).open(&logs(&dir)[log]).unwrap().write_all_at(b"rot!", offset - 3).unwrap();
+    }
+    let (mut after, mut steps, mut pieces) = (None, 0, 0);
+    loop {
+        let verified = store.verify(after, 5000).await.unwrap();
+        assert!(verified.bytes <= 5000 + 1064 && verified.pieces > 0, "{verified:?}");
+        (steps, pieces) = (steps + 1, pieces + verified.pieces);
+        after = verified.last;
+        if after.is_none() {
+            break;
+        }
+    }
+    assert_eq!((pieces, steps), (PIECES, PIECES.div_ceil(5)));
+    let mut hit = vec![id(0), id(18 + 5), id(36 + 7)];
+    hit.sort_unstable();
+    assert_eq!((store.damaged(), store.damage_version()), (hit, 3));
+    assert_eq!(store.verify(ids.last().copied(), 1).await.unwrap().last, None, "a round ends after the last piece");
+}
