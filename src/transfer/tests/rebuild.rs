@@ -50,13 +50,31 @@ async fn a_rebuild_sees_through_lies_and_reads_as_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_piece_that_only_moves_is_copied() {
+    let world = World::new(10, "4/5/8/8").await;
+    let row = world.store(&ciphertext(700_000, 7)).await.unwrap();
+    let node = world.transfer.choose_for_repair(&row, 1, &[])[0];
+    let wanted = vec![(PieceNumber(6), node)];
+    let before = world.gets();
+    let placed = world.transfer.rebuild(&row, wanted.clone(), Incarnation(2), Epoch(2), &[]).await.unwrap();
+    assert_eq!(stored(&world, &row, &placed[0]), stored(&world, &row, &row.pieces[6]));
+    assert_eq!(world.gets() - before, 1);
+    // One that lies is seen through, and its piece computed.
+    let original = stored(&world, &row, &row.pieces[6]);
+    world.puppet(row.pieces[6].node).set(Manner::Lying);
+    let placed = world.transfer.rebuild(&row, wanted, Incarnation(3), Epoch(2), &[]).await.unwrap();
+    assert_eq!(stored(&world, &row, &placed[0]), original);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_not_the_recorded_segment_is_not_placed() {
     let world = World::new(10, "4/5/8/8").await;
     let mut row = world.store(&ciphertext(700_000, 7)).await.unwrap();
     row.root[3] ^= 1;
     let node = world.transfer.choose_for_repair(&row, 1, &[])[0];
     let before = world.pieces();
-    let refused = world.transfer.rebuild(&row, vec![(PieceNumber(2), node)], Incarnation(2), Epoch(2), &[]).await;
+    let avoid = [row.pieces[2].node];
+    let refused = world.transfer.rebuild(&row, vec![(PieceNumber(2), node)], Incarnation(2), Epoch(2), &avoid).await;
     assert!(matches!(refused, Err(TransferError::Corrupt { .. })), "{refused:?}");
     assert_eq!(world.pieces(), before);
 }
