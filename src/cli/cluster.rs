@@ -11,9 +11,11 @@ use tokio::task::JoinSet;
 use super::doors::{self, Registration};
 use super::failure::reason;
 use super::local_nodes::{LocalNode, Prepared, prepare, stop_all};
+use super::operator::open_doors;
 use super::progress::Progress;
 use super::settings::{Config, Credentials};
-use super::{DataDir, Failure};
+use super::{DataDir, Failure, announce};
+use crate::admin::{Live, Operator, OperatorParts};
 use crate::env::{Env, Shutdown};
 use crate::erasure::Scheme;
 use crate::gateway::front::{Domains, FrontConfig, RootCredentials};
@@ -91,19 +93,33 @@ impl Cluster {
         let fleet = Fleet::load(door.nodes(), &metadata).await.map_err(database)?;
         let scheme = scheme(config, fleet.registered().len());
         let budget = Budget::new(memory(config, scheme));
-        let policy = SchemePolicy { configured: config.scheme, min_nodes: config.min_nodes.map(|nodes| nodes.get()) };
+        let min_nodes = config.min_nodes.filter(|_| kind == Kind::Gateway);
+        let policy = SchemePolicy { configured: config.scheme, min_nodes: min_nodes.map(|nodes| nodes.get()) };
         let transfer = Transfer::new(fleet, metadata.clone(), secret.piece_id_key(), policy, budget, env.clone());
         let epochs = Epochs::start(metadata.clone(), &env).await.map_err(database)?;
         let keys = KeyRing::new(secret, row.key_version, env.clone());
         let mut background = JoinSet::new();
+        let names = match kind {
+            Kind::Up => Vec::new(),
+            Kind::Gateway => doors::names(config, door.local_addr()),
+        };
         if kind == Kind::Gateway {
-            let names = doors::names(config, door.local_addr());
             let registration = Registration::begin(metadata.clone(), &env, &names).await.map_err(database)?;
             background.spawn(registration.keep(shutdown.clone()));
         }
         let delete = DeleteWorker::new(metadata.clone(), transfer.clone());
         background.spawn(workers::run(delete, shutdown.clone()));
         background.spawn(workers::run(ReleaseWorker::new(metadata.clone()), shutdown.clone()));
+        let live = Live { transfer: transfer.clone(), s3: announce::url(config, &listener) };
+        let parts = OperatorParts {
+            metadata: metadata.clone(),
+            env: env.clone(),
+            cluster: row.cluster,
+            doors: names,
+            live: Some(live),
+        };
+        let operator = Operator::new(parts);
+        open_doors(config, layout, &env, operator, &shutdown, &mut background).await?;
         let objects = Objects::new(metadata.clone(), transfer, keys, epochs, env);
         let gateway = gateway(objects, front(config, root, row.cluster)?);
         tracing::info!("{}, redundancy scheme {scheme}", nodes_in_words(&nodes, &door));
