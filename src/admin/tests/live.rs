@@ -19,12 +19,11 @@ async fn serving(ground: &Ground, doors: &[&str]) -> (Door, Operator) {
     let door = Door::bind("127.0.0.1:0", config).await.unwrap();
     let fleet = Fleet::load(door.nodes(), &ground.metadata).await.unwrap();
     let scheme: Scheme = "1/1/2/3".parse().unwrap();
-    let policy = SchemePolicy { configured: Some(scheme), min_nodes: None };
     let transfer = Transfer::new(
         fleet,
         ground.metadata.clone(),
         secret.piece_id_key(),
-        policy,
+        SchemePolicy { configured: Some(scheme), min_nodes: None },
         Budget::new(64 << 20),
         Env::real(),
     );
