@@ -16,6 +16,7 @@ mod failure;
 mod gateway;
 mod local_nodes;
 mod logging;
+mod node;
 mod panic;
 mod process;
 mod progress;
@@ -68,6 +69,7 @@ struct CommandLine {
 enum Command {
     Up(up::Arguments),
     Gateway(gateway::Arguments),
+    Node(node::Arguments),
     Config(config::Arguments),
     Version(version::Arguments),
 }
@@ -92,6 +94,7 @@ fn run(line: CommandLine) -> Result<(), Failure> {
     match line.command {
         Command::Up(arguments) => up::command(arguments, line.config),
         Command::Gateway(arguments) => gateway::command(arguments, line.config),
+        Command::Node(arguments) => node::command(arguments, line.config),
         Command::Config(arguments) => config::command(arguments, line.config),
         Command::Version(arguments) => version::command(&arguments),
     }
