@@ -27,7 +27,7 @@ use crate::transfer::{Budget, Fleet, Registered, Transfer};
 use crate::transport::{ClusterIdentity, Door, DoorConfig, TransportError, Tuning};
 use crate::types::ClusterId;
 use crate::types::limits::{MAC_BYTES, SEALED_BLOCK_BYTES, STRIPES_MAX};
-use crate::workers::{self, DeleteWorker, ReleaseWorker};
+use crate::workers::{self, DeleteWorker, HealthLoop, HealthTuning, NodeWatch, ReleaseWorker};
 
 /// Where the nodes are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,6 +103,11 @@ impl Cluster {
         let delete = DeleteWorker::new(metadata.clone(), transfer.clone());
         background.spawn(workers::run(delete, shutdown.clone()));
         background.spawn(workers::run(ReleaseWorker::new(metadata.clone()), shutdown.clone()));
+        let (epochs_too, tuning) = (epochs.clone(), HealthTuning::default());
+        let health = HealthLoop::new(metadata.clone(), transfer.clone(), epochs_too, env.clone(), tuning);
+        let watch = NodeWatch::new(metadata.clone(), transfer.clone(), health.watch(), env.clone());
+        background.spawn(workers::run(watch, shutdown.clone()));
+        background.spawn(workers::run(health, shutdown.clone()));
         let objects = Objects::new(metadata.clone(), transfer, keys, epochs, env);
         let gateway = gateway(objects, front(config, root, row.cluster)?);
         tracing::info!("{}, redundancy scheme {scheme}", nodes_in_words(&nodes, &door));
