@@ -1,6 +1,7 @@
 //! What can be wrong with a line or a process. Each fault lasts as long as its
 //! guard and is undone when that is dropped, also by a test that fails.
 
+use std::net::Ipv4Addr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,9 +42,9 @@ pub struct Loss<'a> {
 impl<'a> Loss<'a> {
     /// `percent` of what arrives at `host` is lost; from `source` only, where
     /// there is one.
-    pub fn new(host: &'a Host, source: Option<&Host>, percent: f64) -> Self {
+    pub fn new(host: &'a Host, source: Option<Ipv4Addr>, percent: f64) -> Self {
         let probability = percent / 100.0;
-        let from = source.map_or("! -i lo".to_owned(), |source| format!("-s {}", source.address()));
+        let from = source.map_or("! -i lo".to_owned(), |source| format!("-s {source}"));
         let rule = format!("INPUT {from} -m statistic --mode random --probability {probability} -j DROP");
         host.space().run(&format!("iptables -w -A {rule}"));
         Self { host, rule }

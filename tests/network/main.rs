@@ -9,9 +9,22 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod machine;
+
 mod faults;
 mod hosts;
-mod machine;
 mod nat;
 
+mod cluster;
+mod gateway;
+mod load;
+mod node;
+mod view;
+
+mod liar;
+mod links;
+mod outages;
 mod proof;
+mod refusals;
+mod stalls;
+mod tail;

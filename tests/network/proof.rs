@@ -118,7 +118,7 @@ fn a_thin_line_is_thin_and_a_lossy_one_loses() {
     drop(thin);
 
     let mut count = serve(&pair.client, "udp-serve", &pair.work);
-    let loss = Loss::new(&pair.client, Some(&pair.server), 2.0);
+    let loss = Loss::new(&pair.client, Some(pair.server.address()), 2.0);
     let sent = probe(&pair.server, &pair.work, &["udp-send", &pair.client.address().to_string(), PORT, "5000"]);
     assert!(sent.status.success(), "{}", sent.story());
     let counted = || count.log().lines().nth(1).and_then(|line| line.parse::<u32>().ok());
