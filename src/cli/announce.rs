@@ -9,7 +9,7 @@ use super::settings::LogFormat;
 use super::{Config, Credentials, DataDir, Failure, say};
 
 /// Says that S3 is served on `address`: to `s3.env` first, so that whoever has
-/// read stdout finds the file.
+/// read stdout finds the file. `nodes` says where the nodes are.
 ///
 /// # Errors
 /// When `s3.env` cannot be written. A broken stdout is only warned about.
@@ -18,11 +18,12 @@ pub(super) fn announce(
     directory: &DataDir,
     root: &Credentials,
     address: SocketAddr,
+    nodes: &str,
 ) -> Result<(), Failure> {
     let url = endpoint(config, address);
     let lines = environment(&url, root, config.region.as_str());
     directory.write_secret(S3_ENVIRONMENT, lines.as_bytes())?;
-    banner(config, directory, &url);
+    banner(config, directory, &url, nodes);
     if let Err(error) = print(&lines, &mut io::stdout().lock()) {
         tracing::warn!(%error, "stdout could not be written; the same lines are in s3.env");
     }
@@ -63,8 +64,8 @@ fn reachable(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, address.port())
 }
 
-fn banner(config: &Config, directory: &DataDir, url: &str) {
-    let (version, nodes) = (env!("CARGO_PKG_VERSION"), config.nodes.get());
+fn banner(config: &Config, directory: &DataDir, url: &str, nodes: &str) {
+    let version = env!("CARGO_PKG_VERSION");
     let env = directory.path().join(S3_ENVIRONMENT);
     if config.log_format == LogFormat::Json {
         return tracing::info!(version, url, nodes, data = %directory.path().display(), "ready");
@@ -72,7 +73,7 @@ fn banner(config: &Config, directory: &DataDir, url: &str) {
     // The shell looks a bare name up in PATH, not in the current directory.
     let dot = if env.components().count() == 2 && env.is_relative() && !env.starts_with(".") { "./" } else { "" };
     say(&format!(
-        "\nCairn {version} serves S3 on {url}\n  data     {} ({nodes} local nodes)\n  use it   set -a; . {dot}{}; set +a; aws s3 ls\n  stop it  Ctrl-C\n",
+        "\nCairn {version} serves S3 on {url}\n  data     {}\n  nodes    {nodes}\n  use it   set -a; . {dot}{}; set +a; aws s3 ls\n  stop it  Ctrl-C\n",
         directory.path().display(),
         env.display(),
     ));

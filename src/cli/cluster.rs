@@ -1,5 +1,6 @@
-//! The wiring of `cairn up`: every part of a cluster in one process, the nodes
-//! reached through the same sockets and TLS as far-away ones.
+//! The wiring of a process that serves S3: database, node door, workers and
+//! gateway. `cairn up` runs nodes of its own besides, reached through the same
+//! sockets and TLS as far-away ones.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,7 +8,8 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
-use super::local_nodes::{LocalNode, prepare, stop_all};
+use super::doors::{self, Registration};
+use super::local_nodes::{LocalNode, Prepared, prepare, stop_all};
 use super::progress::Progress;
 use super::settings::{Config, Credentials};
 use super::{DataDir, Failure};
@@ -26,9 +28,19 @@ use crate::types::ClusterId;
 use crate::types::limits::{MAC_BYTES, SEALED_BLOCK_BYTES, STRIPES_MAX};
 use crate::workers::{self, DeleteWorker, ReleaseWorker};
 
+/// Where the nodes are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// In this process: their door is on loopback.
+    Up,
+    /// On other machines: their door is open to the network.
+    Gateway,
+}
+
 /// What the parts of a cluster are started from.
 pub(super) struct Start<'a> {
     pub(super) config: &'a Config,
+    pub(super) kind: Kind,
     pub(super) layout: &'a DataDir,
     pub(super) env: Env,
     pub(super) secret: ClusterSecret,
@@ -61,30 +73,32 @@ impl Cluster {
     /// Starts every part and returns when S3 can be served. May be dropped at
     /// any await: a stop may come first.
     pub(super) async fn start(start: Start<'_>, shutdown: Shutdown) -> Result<Self, Failure> {
-        let Start { config, layout, env, secret, root, listener, progress } = start;
+        let Start { config, kind, layout, env, secret, root, listener, progress } = start;
         let tls = tls(config)?;
         progress.step("opening the metadata database");
         let (metadata, row) = open_metadata(layout, &secret).await?;
-        progress.step("opening the nodes' stores");
-        let spare = scheme(config, config.nodes.get().into()).survives_at_ack();
-        let prepared = prepare(config, layout, &metadata, spare).await?;
-        let door = open_door(&secret, &row, metadata.clone()).await?;
-        let address = door.local_addr().to_string();
-        let mut nodes = Vec::with_capacity(prepared.len());
-        for prepared in prepared {
-            nodes.push(prepared.start(row.cluster, address.clone()).await?);
-        }
-        progress.step("waiting for the nodes to connect");
-        if !door.nodes().wait_connected(nodes.len(), NODES_CONNECT).await {
-            tracing::warn!("only {} of {} local nodes have connected", door.nodes().connected().len(), nodes.len());
-        }
+        let prepared = match kind {
+            Kind::Up => {
+                progress.step("opening the nodes' stores");
+                let spare = scheme(config, config.nodes.get().into()).survives_at_ack();
+                prepare(config, layout, &metadata, spare).await?
+            }
+            Kind::Gateway => Vec::new(),
+        };
+        let door = open_door(config, kind, &secret, &row, metadata.clone()).await?;
+        let nodes = start_nodes(prepared, row.cluster, &door, progress).await?;
         let fleet = Fleet::load(door.nodes(), &metadata).await.map_err(database)?;
-        let scheme = scheme(config, nodes.len());
+        let scheme = scheme(config, fleet.registered().len());
         let budget = Budget::new(memory(config, scheme));
         let transfer = Transfer::new(fleet, metadata.clone(), secret.piece_id_key(), scheme, budget, env.clone());
         let epochs = Epochs::start(metadata.clone(), &env).await.map_err(database)?;
         let keys = KeyRing::new(secret, row.key_version, env.clone());
         let mut background = JoinSet::new();
+        if kind == Kind::Gateway {
+            let names = doors::names(config, door.local_addr());
+            let registration = Registration::begin(metadata.clone(), &env, &names).await.map_err(database)?;
+            background.spawn(registration.keep(shutdown.clone()));
+        }
         let delete = DeleteWorker::new(metadata.clone(), transfer.clone());
         background.spawn(workers::run(delete, shutdown.clone()));
         background.spawn(workers::run(ReleaseWorker::new(metadata.clone()), shutdown.clone()));
@@ -93,8 +107,13 @@ impl Cluster {
         });
         let objects = Objects::new(metadata.clone(), transfer, keys, epochs, env);
         let gateway = gateway(objects, front(config, root, row.cluster)?);
-        tracing::info!("{} local nodes, redundancy scheme {scheme}", nodes.len());
+        tracing::info!("{}, redundancy scheme {scheme}", nodes_in_words(&nodes, &door));
         Ok(Self { metadata, door, nodes, background, listener, gateway, tls })
+    }
+
+    /// Where the nodes are, for people.
+    pub(super) fn nodes_in_words(&self) -> String {
+        nodes_in_words(&self.nodes, &self.door)
     }
 
     /// Serves until the order to stop, then finishes what is in flight and
@@ -108,6 +127,31 @@ impl Cluster {
         stop_all(self.nodes).await;
         self.metadata.close().await;
         Ok(())
+    }
+}
+
+async fn start_nodes(
+    prepared: Vec<Prepared>,
+    cluster: ClusterId,
+    door: &Door,
+    progress: &Progress,
+) -> Result<Vec<LocalNode>, Failure> {
+    let address = door.local_addr().to_string();
+    let mut nodes = Vec::with_capacity(prepared.len());
+    for prepared in prepared {
+        nodes.push(prepared.start(cluster, address.clone()).await?);
+    }
+    progress.step("waiting for the nodes to connect");
+    if !door.nodes().wait_connected(nodes.len(), NODES_CONNECT).await {
+        tracing::warn!("only {} of {} local nodes have connected", door.nodes().connected().len(), nodes.len());
+    }
+    Ok(nodes)
+}
+
+fn nodes_in_words(nodes: &[LocalNode], door: &Door) -> String {
+    match nodes.len() {
+        0 => format!("they dial the node door on {}", door.local_addr()),
+        count => format!("{count} local nodes"),
     }
 }
 
@@ -149,15 +193,25 @@ async fn open_metadata(layout: &DataDir, secret: &ClusterSecret) -> Result<(Meta
     Ok((metadata, row))
 }
 
-async fn open_door(secret: &ClusterSecret, row: &ClusterRow, metadata: Metadata) -> Result<Door, Failure> {
+async fn open_door(
+    config: &Config,
+    kind: Kind,
+    secret: &ClusterSecret,
+    row: &ClusterRow,
+    metadata: Metadata,
+) -> Result<Door, Failure> {
+    let address = match kind {
+        Kind::Up => "127.0.0.1:0".to_owned(),
+        Kind::Gateway => config.node_door.0.to_string(),
+    };
     let failed = |error: crate::transport::TransportError| Failure::start(error.to_string());
-    let config = DoorConfig {
+    let door = DoorConfig {
         cluster: ClusterIdentity::from_seed(&secret.signing_seed()).map_err(failed)?,
         generation: row.generation,
         admission: Arc::new(Registered::new(metadata)),
         tuning: Tuning::default(),
     };
-    Door::bind("127.0.0.1:0", config).await.map_err(failed)
+    Door::bind(&address, door).await.map_err(failed)
 }
 
 /// The cluster's id, which is as long as AWS's canonical user ids, stands for

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde_json::{Map, Value, json};
 
-use super::settings::{Config, Environment, Flags, Origin, reference};
+use super::settings::{AllCommands, Config, Environment, Flags, Origin, reference};
 use super::{Failure, answer, say};
 
 /// Print the effective configuration and where each value came from.
@@ -22,7 +22,7 @@ pub(super) struct Arguments {
     reference: bool,
 
     #[command(flatten)]
-    flags: Flags,
+    flags: Flags<AllCommands>,
 }
 
 pub(super) fn command(arguments: Arguments, file: Option<PathBuf>) -> Result<(), Failure> {
@@ -53,7 +53,7 @@ fn as_toml(config: &Config) -> String {
 fn assignment(name: &str, value: &Value) -> String {
     match value {
         Value::Null => format!("# {name} is not set: {}", Config::meaning_of_unset(name)),
-        _ if name.starts_with("root_") => format!("# {name} is set"),
+        _ if name.starts_with("root_") || name == "join" => format!("# {name} is set"),
         value => format!("{name} = {value}"),
     }
 }

@@ -90,6 +90,10 @@ pub(super) async fn prepare(
     let mut opening = Vec::with_capacity(found.len());
     for (index, identity) in (0..).zip(found) {
         let dir = layout.node_dir(index);
+        if has_left(&rows, identity.as_ref()) {
+            tracing::info!("the node in {} has left: the folder can be deleted", dir.display());
+            continue;
+        }
         let lost = lost.get(&index).copied();
         let identity = settle(&dir, index, identity, lost, metadata).await?;
         opening.push(tokio::task::spawn_blocking(move || open(dir, identity, capacity)));
@@ -108,8 +112,7 @@ fn database(error: MetadataError) -> Failure {
 /// As many nodes as are configured, or as there were if that was more.
 fn count(config: &Config, rows: &[NodeRow]) -> u16 {
     let configured = config.nodes.get();
-    let most =
-        rows.iter().filter(|row| row.state != NodeState::Gone).filter_map(place).max().map_or(0, |last| last + 1);
+    let most = rows.iter().filter(|row| row.state.is_member()).filter_map(place).max().map_or(0, |last| last + 1);
     if most > configured {
         tracing::warn!("{most} local nodes hold pieces, so {most} are started and not {configured}");
     }
@@ -120,10 +123,15 @@ fn place(row: &NodeRow) -> Option<u16> {
     row.place.as_ref()?.parse().ok()
 }
 
+fn has_left(rows: &[NodeRow], identity: Option<&Identity>) -> bool {
+    let node = identity.map(Identity::node_id);
+    rows.iter().any(|row| row.state == NodeState::Left && Some(row.node) == node)
+}
+
 /// The nodes whose identity is in no folder, by the folder where it was.
 fn lost(rows: &[NodeRow], found: &[Option<Identity>]) -> BTreeMap<u16, NodeId> {
     let here = |row: &NodeRow| found.iter().flatten().any(|identity| identity.node_id() == row.node);
-    let standing = rows.iter().filter(|row| row.state != NodeState::Gone);
+    let standing = rows.iter().filter(|row| row.state.is_member());
     standing.filter(|row| !here(row)).filter_map(|row| Some((place(row)?, row.node))).collect()
 }
 

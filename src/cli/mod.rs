@@ -10,13 +10,16 @@ mod cluster_key;
 mod config;
 mod credentials;
 mod data_dir;
+mod doors;
 mod durable;
 mod failure;
+mod gateway;
 mod local_nodes;
 mod logging;
 mod panic;
 mod process;
 mod progress;
+mod serve;
 mod settings;
 mod signals;
 mod up;
@@ -64,6 +67,7 @@ struct CommandLine {
 #[derive(Debug, Subcommand)]
 enum Command {
     Up(up::Arguments),
+    Gateway(gateway::Arguments),
     Config(config::Arguments),
     Version(version::Arguments),
 }
@@ -87,6 +91,7 @@ pub fn main() -> ExitCode {
 fn run(line: CommandLine) -> Result<(), Failure> {
     match line.command {
         Command::Up(arguments) => up::command(arguments, line.config),
+        Command::Gateway(arguments) => gateway::command(arguments, line.config),
         Command::Config(arguments) => config::command(arguments, line.config),
         Command::Version(arguments) => version::command(&arguments),
     }

@@ -2,6 +2,8 @@
 //! bytes, each list led by a format number. Decoding is strict: a row that
 //! does not fit is damage, and says so.
 
+use std::collections::BTreeMap;
+
 use super::MetadataError;
 
 /// Appends values to a row's bytes.
@@ -117,6 +119,26 @@ pub fn decode_headers(bytes: &[u8]) -> Result<Vec<(String, Vec<u8>)>, MetadataEr
         headers.push((name, row.bytes()?.to_vec()));
     }
     Ok(headers)
+}
+
+/// Labels: names and values, ascending by name.
+pub fn encode_labels(labels: &BTreeMap<String, String>) -> Vec<u8> {
+    let mut row = Writer::new(1);
+    for (name, value) in labels {
+        row.bytes(name.as_bytes()).bytes(value.as_bytes());
+    }
+    row.finish()
+}
+
+/// The inverse of [`encode_labels`].
+pub fn decode_labels(bytes: &[u8]) -> Result<BTreeMap<String, String>, MetadataError> {
+    let mut row = Reader::new("labels", bytes, 1)?;
+    let mut labels = BTreeMap::new();
+    while !row.is_empty() {
+        let name = text(row.bytes()?)?;
+        labels.insert(name, text(row.bytes()?)?);
+    }
+    Ok(labels)
 }
 
 /// Text that was stored as bytes.

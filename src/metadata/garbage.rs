@@ -19,7 +19,7 @@ pub(super) async fn leave(tx: &mut Tx<'_>, spans: &[u8]) -> Result<(), MetadataE
 pub(super) async fn condemn(tx: &mut Tx<'_>, segment: SegmentId, pieces: &[PiecePlace]) -> Result<(), MetadataError> {
     // Nobody could ever tell a node that is gone.
     let sql = "INSERT INTO condemned (node_no, segment_id, piece, incarnation) \
-               SELECT ?1, ?2, ?3, ?4 WHERE NOT EXISTS (SELECT 1 FROM nodes WHERE node_no = ?1 AND state = ?5) \
+               SELECT ?1, ?2, ?3, ?4 WHERE NOT EXISTS (SELECT 1 FROM nodes WHERE node_no = ?1 AND state >= ?5) \
                ON CONFLICT DO NOTHING";
     for place in pieces {
         let (piece, incarnation) = (u32::from(place.piece.0), place.incarnation.0);

@@ -21,36 +21,46 @@ mod buckets;
 mod checksums;
 mod cluster;
 mod codec;
+mod damage;
+mod doors;
 mod epochs;
 mod garbage;
 mod list;
 mod nodes;
 mod objects;
+mod repairs;
 mod schema;
 mod segments;
 mod sqlite;
+mod standing;
 mod streams;
 #[cfg(test)]
 mod suite;
+mod tokens;
 mod tx;
 mod uploads;
 
 pub use bodies::{NewBody, PartRecord, Span};
 pub use buckets::{BucketRow, CreateBucket, CreatedBucket, DeleteBucket, DeletedBucket, FindBucket, ListBuckets};
 pub use cluster::{ClusterRow, OpenCluster};
+pub use damage::{ListDamage, RecordDamage};
+pub use doors::{CloseDoor, ListDoors, RegisterDoor};
 pub use epochs::{AcquireLease, Holder, Lease, RenewLease};
 pub use garbage::{
     CondemnPieces, CondemnedPiece, ForgetCondemned, MarkTrashed, PiecesToPurge, PiecesToTrash, ReleaseGarbage,
 };
 pub use list::{ListObjects, ListUploads, ListedPage, ListedRow, ListedUpload, ListedUploads};
-pub use nodes::{ListNodes, NodeRow, NodeState, PlaceNode, RecordHello};
+pub use nodes::{FindNode, ListNodes, NodeRow, NodeSpace, NodeState, PlaceNode, RecordHello, RecordSeen, SeenNode};
 pub use objects::{
     CommitObject, CommitShared, CopyObject, Current, DeleteObjects, FindObject, FindStreams, FoundObject, InlineStream,
     NewObject, ObjectContent, Refusal, SharedMember, Source, check_condition,
 };
+pub use repairs::{ClaimSegment, IsDrained, ReplacePieces, ScanSegments};
 pub use segments::{FindSegments, NewSegment, PiecePlace, SegmentRow};
 pub use sqlite::SqliteOptions;
+pub use standing::{ChangeNode, ChangeRefusal, NodeChange};
 pub use streams::{Extent, NewStream, StreamContent, StreamRow};
+pub use tokens::{CreateToken, JoinNode, JoinRefusal, ListTokens, RevokeToken, TokenRow};
 pub use tx::{Metadata, MetadataError, Operation, Tx};
 pub use uploads::{
     AbortUpload, CommitCopiedPart, CommitPart, CompleteObject, CreateMultipart, FindUpload, ListParts, NewPart,

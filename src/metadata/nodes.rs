@@ -1,7 +1,11 @@
 //! Storage nodes as the operator knows them.
 
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use super::codec::{Reader, Writer, decode_labels, encode_labels};
 use super::tx::{MetadataError, Operation, Row, Tx, params};
-use crate::types::NodeId;
+use crate::types::{NodeId, UnixMillis};
 
 /// How a node stands with the operator. Stored as its number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -12,17 +16,48 @@ pub enum NodeState {
     Suspended = 2,
     /// Gives pieces; they are being moved elsewhere.
     Draining = 3,
-    /// Gone for good; its pieces count as lost.
+    /// Given up; its pieces count as lost.
     Gone = 4,
+    /// Its pieces are elsewhere, and it has gone as it wanted to.
+    Left = 5,
 }
 
 impl NodeState {
     fn from_number(number: i64) -> Result<Self, MetadataError> {
-        [Self::Active, Self::Suspended, Self::Draining, Self::Gone]
+        [Self::Active, Self::Suspended, Self::Draining, Self::Gone, Self::Left]
             .into_iter()
             .find(|state| *state as i64 == number)
             .ok_or_else(|| MetadataError::Corrupt(format!("node state {number} is unknown")))
     }
+
+    /// Whether its pieces can be read.
+    pub fn is_member(self) -> bool {
+        self < Self::Gone
+    }
+
+    /// What people call it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Suspended => "suspended",
+            Self::Draining => "draining",
+            Self::Gone => "gone",
+            Self::Left => "left",
+        }
+    }
+}
+
+/// A node's space, as it said last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct NodeSpace {
+    /// Bytes that the volunteer promised.
+    pub capacity_bytes: u64,
+    /// Bytes that its logs take.
+    pub used_bytes: u64,
+    /// Bytes of pieces that it would still take.
+    pub writable_bytes: u64,
+    /// Pieces on it, live and in the trash.
+    pub pieces: u64,
 }
 
 /// A registered node.
@@ -34,23 +69,66 @@ pub struct NodeRow {
     pub node: NodeId,
     /// How it stands.
     pub state: NodeState,
+    /// Why, where somebody said so.
+    pub reason: Option<String>,
     /// The folder of a node that `cairn up` runs itself; none for a volunteer's.
     pub place: Option<String>,
+    /// What the operator says of it: by its token.
+    pub labels: BTreeMap<String, String>,
+    /// What its volunteer says of it. Nothing may depend on it.
+    pub said: BTreeMap<String, String>,
+    /// When it joined.
+    pub joined: UnixMillis,
+    /// When it was seen last; none before it came the first time.
+    pub seen: Option<UnixMillis>,
+    /// Where its first connection came from last.
+    pub address: Option<IpAddr>,
+    /// Its software and version.
+    pub software: String,
+    /// Its space, if it has said so.
+    pub space: Option<NodeSpace>,
+    /// Shares that it gave and that were wrong.
+    pub wrong_shares: u64,
+    /// How often it came back with an older state than it had shown.
+    pub rollbacks: u64,
     /// How often it had started when it was last heard of.
     pub start_counter: u64,
     /// How far its log was then.
     pub log_position: u64,
 }
 
+const COLUMNS: usize = 16;
+
 fn node_row(row: &Row) -> Result<NodeRow, MetadataError> {
+    debug_assert_eq!(row.0.len(), COLUMNS);
     Ok(NodeRow {
         number: row.u32(0)?,
         node: NodeId::from_bytes(row.array(1)?),
         state: NodeState::from_number(row.int(2)?)?,
-        place: row.optional(3)?.map(super::codec::text).transpose()?,
-        start_counter: row.u64(4)?,
-        log_position: row.u64(5)?,
+        reason: row.maybe_text(3)?,
+        place: row.maybe_text(4)?,
+        labels: decode_labels(row.bytes(5)?)?,
+        said: row.optional(6)?.map(decode_labels).transpose()?.unwrap_or_default(),
+        joined: UnixMillis(row.int(7)?),
+        seen: row.maybe_u64(8)?.map(|time| UnixMillis(time as i64)),
+        address: row.maybe_text(9)?.and_then(|address| address.parse().ok()),
+        software: row.maybe_text(10)?.unwrap_or_default(),
+        space: row.optional(11)?.map(decode_space).transpose()?,
+        wrong_shares: row.u64(12)?,
+        rollbacks: row.u64(13)?,
+        start_counter: row.u64(14)?,
+        log_position: row.u64(15)?,
     })
+}
+
+fn encode_space(space: &NodeSpace) -> Vec<u8> {
+    let mut row = Writer::new(1);
+    row.u64(space.capacity_bytes).u64(space.used_bytes).u64(space.writable_bytes).u64(space.pieces).finish()
+}
+
+fn decode_space(bytes: &[u8]) -> Result<NodeSpace, MetadataError> {
+    let mut row = Reader::new("a node's space", bytes, 1)?;
+    Ok(NodeSpace { capacity_bytes: row.u64()?, used_bytes: row.u64()?, writable_bytes: row.u64()?, pieces: row.u64()? })
 }
 
 /// All nodes, ascending by number.
@@ -60,9 +138,51 @@ impl Operation for ListNodes {
     type Output = Vec<NodeRow>;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Vec<NodeRow>, MetadataError> {
-        let sql = "SELECT node_no, node_id, state, place, start_counter, log_position FROM nodes ORDER BY node_no";
+        let sql = "SELECT node_no, node_id, state, reason, place, labels, said, joined_ms, seen_ms, address, software, \
+                   space, wrong_shares, rollbacks, start_counter, log_position FROM nodes ORDER BY node_no";
         tx.query(sql, &[]).await?.iter().map(node_row).collect()
     }
+}
+
+/// One node, if it is registered.
+pub struct FindNode {
+    /// Its public key.
+    pub node: NodeId,
+}
+
+impl Operation for FindNode {
+    type Output = Option<NodeRow>;
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<Option<NodeRow>, MetadataError> {
+        find(tx, self.node).await
+    }
+}
+
+pub(super) async fn find(tx: &mut Tx<'_>, node: NodeId) -> Result<Option<NodeRow>, MetadataError> {
+    let sql = "SELECT node_no, node_id, state, reason, place, labels, said, joined_ms, seen_ms, address, software, \
+               space, wrong_shares, rollbacks, start_counter, log_position FROM nodes WHERE node_id = ?1";
+    tx.first(sql, params![node.as_bytes()]).await?.as_ref().map(node_row).transpose()
+}
+
+/// Registers a node, or takes one back that had gone.
+pub(super) async fn enlist(
+    tx: &mut Tx<'_>,
+    node: NodeId,
+    labels: &BTreeMap<String, String>,
+    place: Option<&str>,
+) -> Result<(), MetadataError> {
+    let (active, labels) = (NodeState::Active as i64, encode_labels(labels));
+    let known =
+        "UPDATE nodes SET state = ?2, labels = ?3, place = ?4, reason = NULL, drain_epoch = NULL WHERE node_id = ?1";
+    if tx.execute(known, params![node.as_bytes(), active, &labels, place]).await? == 1 {
+        return Ok(());
+    }
+    let number = tx.next("node").await?;
+    let now = tx.now().await?;
+    let insert = "INSERT INTO nodes (node_no, node_id, state, place, labels, joined_ms, start_counter, log_position) \
+                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0, 0)";
+    tx.execute(insert, params![number, node.as_bytes(), active, place, &labels, now]).await?;
+    Ok(())
 }
 
 /// Puts a node of this process into a folder. One that is known already and
@@ -86,18 +206,14 @@ impl Operation for PlaceNode {
         }
         let place = self.place.as_str();
         tx.execute("UPDATE nodes SET place = NULL WHERE place = ?1", params![place]).await?;
-        let taken = "UPDATE nodes SET place = ?2, state = CASE state WHEN ?3 THEN ?4 ELSE state END WHERE node_id = ?1";
-        let (gone, active) = (NodeState::Gone as i64, NodeState::Active as i64);
-        if tx.execute(taken, params![self.node.as_bytes(), place, gone, active]).await? == 1 {
-            return Ok(());
+        match find(tx, self.node).await? {
+            Some(row) if row.state != NodeState::Gone => {
+                let sql = "UPDATE nodes SET place = ?2 WHERE node_id = ?1";
+                tx.execute(sql, params![self.node.as_bytes(), place]).await.map(drop)
+            }
+            Some(row) => enlist(tx, self.node, &row.labels, Some(place)).await,
+            None => enlist(tx, self.node, &BTreeMap::new(), Some(place)).await,
         }
-        let number = tx.next("node").await?;
-        let now = tx.now().await?;
-        let insert = "INSERT INTO nodes (node_no, node_id, state, place, labels, joined_ms, start_counter, log_position) \
-                      VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0, 0)";
-        let labels = super::codec::Writer::new(1).finish();
-        tx.execute(insert, params![number, self.node.as_bytes(), active, place, &labels, now]).await?;
-        Ok(())
     }
 }
 
@@ -110,20 +226,64 @@ pub struct RecordHello {
     pub start_counter: u64,
     /// How far its log is.
     pub log_position: u64,
+    /// Its software and version.
+    pub software: String,
+    /// Labels that its volunteer set.
+    pub said: BTreeMap<String, String>,
+    /// Where it dialled from.
+    pub address: IpAddr,
 }
 
 impl Operation for RecordHello {
     type Output = bool;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<bool, MetadataError> {
-        let sql = "SELECT start_counter, log_position FROM nodes WHERE node_id = ?1";
-        let row = tx.first(sql, params![self.node.as_bytes()]).await?;
+        let row = find(tx, self.node).await?;
         let row = row.ok_or_else(|| MetadataError::Failed(format!("node {} is not registered", self.node)))?;
-        let back = self.start_counter < row.u64(0)? || self.log_position < row.u64(1)?;
-        let update = "UPDATE nodes SET start_counter = ?2, log_position = ?3 WHERE node_id = ?1";
+        let back = self.start_counter < row.start_counter || self.log_position < row.log_position;
+        let update = "UPDATE nodes SET start_counter = ?2, log_position = ?3, software = ?4, said = ?5, address = ?6, \
+                      seen_ms = ?7, rollbacks = rollbacks + ?8 WHERE node_id = ?1";
         // What a node says of itself must not be able to break its row.
         let (starts, position) = (self.start_counter.min(i64::MAX as u64), self.log_position.min(i64::MAX as u64));
-        tx.execute(update, params![self.node.as_bytes(), starts, position]).await?;
+        let (said, address, now) = (encode_labels(&self.said), self.address.to_string(), tx.now().await?);
+        let software = self.software.as_str();
+        let values =
+            params![self.node.as_bytes(), starts, position, software, &said, address.as_str(), now, u32::from(back)];
+        tx.execute(update, values).await?;
         Ok(back)
+    }
+}
+
+/// What was seen of a node lately.
+#[derive(Debug, Clone, Copy)]
+pub struct SeenNode {
+    /// The node, by its number.
+    pub number: u32,
+    /// Its space.
+    pub space: NodeSpace,
+    /// How far its log is.
+    pub log_position: u64,
+    /// Wrong shares that it gave since it was recorded last.
+    pub wrong_shares: u64,
+}
+
+/// Records nodes that are connected now. Log positions only rise.
+pub struct RecordSeen {
+    /// Which ones.
+    pub nodes: Vec<SeenNode>,
+}
+
+impl Operation for RecordSeen {
+    type Output = ();
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<(), MetadataError> {
+        let now = tx.now().await?;
+        let sql = "UPDATE nodes SET seen_ms = ?2, space = ?3, log_position = MAX(log_position, ?4), \
+                   wrong_shares = wrong_shares + ?5 WHERE node_no = ?1";
+        for node in &self.nodes {
+            let (position, space) = (node.log_position.min(i64::MAX as u64), encode_space(&node.space));
+            tx.execute(sql, params![node.number, now, &space, position, node.wrong_shares]).await?;
+        }
+        Ok(())
     }
 }

@@ -7,7 +7,7 @@
 //! generation.
 
 /// Migrations in order: the first makes schema version 1.
-pub const MIGRATIONS: &[&str] = &[V1];
+pub const MIGRATIONS: &[&str] = &[V1, V2];
 
 const V1: &str = "
 CREATE TABLE cluster (
@@ -150,4 +150,55 @@ INSERT INTO counters (name, value) VALUES
     (CAST('bucket' AS BLOB), 0),
     (CAST('node' AS BLOB), 0),
     (CAST('garbage' AS BLOB), 0);
+";
+
+/// Volunteers: tokens, what nodes say of themselves, doors, damage; and a
+/// number that no placing of a segment's pieces has had before.
+const V2: &str = "
+ALTER TABLE nodes DROP COLUMN owner;
+ALTER TABLE nodes DROP COLUMN last_instance;
+ALTER TABLE nodes ADD COLUMN said BLOB;
+ALTER TABLE nodes ADD COLUMN address BLOB;
+ALTER TABLE nodes ADD COLUMN software BLOB;
+ALTER TABLE nodes ADD COLUMN space BLOB;
+ALTER TABLE nodes ADD COLUMN seen_ms INTEGER;
+ALTER TABLE nodes ADD COLUMN reason BLOB;
+ALTER TABLE nodes ADD COLUMN drain_epoch INTEGER;
+ALTER TABLE nodes ADD COLUMN wrong_shares INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE nodes ADD COLUMN rollbacks INTEGER NOT NULL DEFAULT 0;
+
+ALTER TABLE segments ADD COLUMN incarnation INTEGER NOT NULL DEFAULT 1;
+
+-- Join tokens. Of the secret only a digest is kept.
+CREATE TABLE tokens (
+    token_id BLOB PRIMARY KEY,
+    secret_digest BLOB NOT NULL,
+    created_ms INTEGER NOT NULL,
+    expires_ms INTEGER,
+    revoked_ms INTEGER,
+    uses INTEGER,
+    used INTEGER NOT NULL,
+    labels BLOB NOT NULL
+) WITHOUT ROWID;
+
+CREATE TABLE redemptions (
+    token_id BLOB NOT NULL,
+    node_id BLOB NOT NULL,
+    redeemed_ms INTEGER NOT NULL,
+    PRIMARY KEY (token_id, node_id)
+) WITHOUT ROWID;
+
+-- Where nodes can dial, by the process that holds each door open.
+CREATE TABLE doors (
+    holder BLOB PRIMARY KEY,
+    addresses BLOB NOT NULL,
+    seen_ms INTEGER NOT NULL
+) WITHOUT ROWID;
+
+-- Pieces that their node says its disk has lost or changed.
+CREATE TABLE damaged (
+    node_no INTEGER NOT NULL,
+    piece_id BLOB NOT NULL,
+    PRIMARY KEY (node_no, piece_id)
+) WITHOUT ROWID;
 ";

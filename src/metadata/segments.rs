@@ -40,7 +40,7 @@ pub struct SegmentRow {
 /// A segment that a commit brings. Its revision is the first.
 pub type NewSegment = SegmentRow;
 
-fn encode_pieces(pieces: &[PiecePlace]) -> Vec<u8> {
+pub(super) fn encode_pieces(pieces: &[PiecePlace]) -> Vec<u8> {
     let mut row = Writer::new(1);
     for place in pieces {
         row.u16(place.piece.0).u32(place.node).u32(place.incarnation.0);
@@ -109,7 +109,7 @@ pub(super) async fn release(tx: &mut Tx<'_>, extent: &Extent) -> Result<(), Meta
     super::garbage::condemn(tx, extent.segment, &decode_pieces(row.bytes(1)?)?).await
 }
 
-fn segment_row(row: &Row) -> Result<SegmentRow, MetadataError> {
+pub(super) fn segment_row(row: &Row) -> Result<SegmentRow, MetadataError> {
     Ok(SegmentRow {
         segment: SegmentId::from_bytes(row.array(0)?),
         layout: row.bytes(1)?.to_vec(),

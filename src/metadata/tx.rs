@@ -196,6 +196,10 @@ impl Row {
         }
     }
 
+    pub fn maybe_text(&self, column: usize) -> Result<Option<String>, MetadataError> {
+        self.optional(column)?.map(super::codec::text).transpose()
+    }
+
     pub fn text(&self, column: usize) -> Result<String, MetadataError> {
         super::codec::text(self.bytes(column)?)
     }

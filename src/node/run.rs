@@ -14,7 +14,7 @@ use super::store::PieceStore;
 use crate::transport::{Dialler, Identity, Traffic, TransportError};
 use crate::types::limits::PIECE_BYTES_MAX;
 use crate::types::{ClusterId, InstanceId, NodeId};
-use crate::wire::{Hello, Purpose, Usage, VERSION};
+use crate::wire::{Hello, Purpose, Standing, Usage, VERSION};
 
 /// How long requests in flight may take to end when the node stops.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
@@ -121,6 +121,8 @@ pub(super) struct Inner {
     /// Every task holds a clone; all of them gone means that all have ended.
     pub(super) alive: Mutex<Option<mpsc::Sender<()>>>,
     state: Mutex<NodeState>,
+    /// What the cluster last said of this node.
+    standing: Mutex<Option<Standing>>,
 }
 
 impl Node {
@@ -148,6 +150,7 @@ impl Node {
             stop: watch::Sender::new(false),
             alive: Mutex::new(Some(alive)),
             state: Mutex::new(state),
+            standing: Mutex::default(),
         });
         inner.dial_all(&learned);
         Ok(Self { inner, ended })
@@ -221,11 +224,17 @@ impl Inner {
             pieces: usage.pieces,
             trashed: usage.trashed,
             damaged: self.store.damaged().len() as u64,
+            damage_version: self.store.damaged().len() as u64,
+            leaving: false,
         }
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, NodeState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn standing(&self) -> MutexGuard<'_, Option<Standing>> {
+        self.standing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn alive(&self) -> MutexGuard<'_, Option<mpsc::Sender<()>>> {

@@ -17,7 +17,7 @@ use crate::types::limits::PIECE_BYTES_MAX;
 use crate::types::{Epoch, PieceId};
 use crate::wire::{
     Changed, DIAL_HEADER, EPOCH_HEADER, ErrorBody, ErrorKind, Fields, InventoryEntry, ListAction, POSITION_HEADER,
-    Request, decode_dial, decode_ids, encode_inventory,
+    Request, Standing, decode_dial, decode_ids, encode_ids, encode_inventory,
 };
 
 /// How long a piece may wait for memory before it is declined.
@@ -79,6 +79,14 @@ impl Inner {
             }
             Request::List { action, length } => self.list(action, length, body).await,
             Request::Inventory { after, limit } => Ok(self.inventory(after, limit)),
+            Request::Damaged { after, limit } => {
+                let damaged = self.store.damaged().into_iter().filter(|id| after.is_none_or(|after| *id > after));
+                Ok(reply(StatusCode::OK, encode_ids(&damaged.take(limit).collect::<Vec<_>>())))
+            }
+            Request::Standing { length } => {
+                *self.standing() = Some(Standing::decode(&read(body, length).await?)?);
+                Ok(reply(StatusCode::OK, Changed { changed: 0 }.encode()))
+            }
             Request::Usage => Ok(reply(StatusCode::OK, self.usage().encode())),
         }
     }

@@ -11,7 +11,9 @@ use super::connection::{Expect, Reply};
 use super::{NodeError, Nodes};
 use crate::types::limits::{INVENTORY_PAGE_MAX, JSON_REPLY_BYTES_MAX, PIECE_BYTES_MAX, PIECE_LIST_MAX};
 use crate::types::{Epoch, NodeId, PieceId};
-use crate::wire::{Changed, InventoryEntry, ListAction, Request, Usage, decode_inventory, encode_ids};
+use crate::wire::{
+    Changed, InventoryEntry, ListAction, Request, Standing, Usage, decode_ids, decode_inventory, encode_ids,
+};
 
 const SMALL: Expect = Expect::AtMost(JSON_REPLY_BYTES_MAX);
 
@@ -78,6 +80,25 @@ impl Nodes {
             return Err(NodeError::Broken("the node's inventory is not the page that was asked for".to_owned()));
         }
         Ok(entries)
+    }
+
+    /// A page of the pieces that the node knows it has lost or that its disk
+    /// changed, ascending: those after `after`, at most `limit` (1 to 10,000).
+    pub async fn damaged(&self, node: NodeId, after: Option<PieceId>, limit: usize) -> Result<Vec<PieceId>, NodeError> {
+        let limit = limit.clamp(1, INVENTORY_PAGE_MAX);
+        let expect = Expect::AtMost(limit * PieceId::BYTES);
+        let reply = self.call(node, &Request::Damaged { after, limit }, Bytes::new(), expect).await?;
+        let ids = decode_ids(&reply.body).map_err(nonsense)?;
+        match ids.is_sorted_by(|one, next| one < next) && ids.first().is_none_or(|id| Some(*id) > after) {
+            true => Ok(ids),
+            false => Err(NodeError::Broken("the node's list of damaged pieces is not what was asked for".to_owned())),
+        }
+    }
+
+    /// Tells the node how it stands with the operator.
+    pub async fn tell_standing(&self, node: NodeId, standing: &Standing) -> Result<(), NodeError> {
+        let body = Bytes::from(standing.encode());
+        self.call(node, &Request::Standing { length: body.len() }, body, SMALL).await.map(drop)
     }
 
     async fn list(&self, node: NodeId, action: ListAction, ids: &[PieceId]) -> Result<(), NodeError> {

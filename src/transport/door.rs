@@ -31,7 +31,7 @@ use crate::wire::{Answer, Hello, Purpose, Refusal, RefusalKind, VERSION, Welcome
 pub trait Admission: Send + Sync + 'static {
     /// Judges a node whose key is proven. The cluster, the generation and the
     /// wire's version fit already, and no other instance of it is alive.
-    async fn admit(&self, node: NodeId, hello: &Hello) -> Result<Admitted, Refusal>;
+    async fn admit(&self, node: NodeId, hello: &Hello, peer: SocketAddr) -> Result<Admitted, Refusal>;
 }
 
 /// What a node learns that may come in.
@@ -193,7 +193,7 @@ impl Threshold {
             json => Hello::decode(&json?).map_err(Refusal::from),
         };
         let judged = match hello {
-            Ok(hello) => self.judge(node, &hello).await.map(|judged| (hello, judged)),
+            Ok(hello) => self.judge(node, &hello, peer).await.map(|judged| (hello, judged)),
             Err(refusal) => Err(refusal),
         };
         match judged {
@@ -206,7 +206,12 @@ impl Threshold {
     }
 
     /// Whether the node may come in; and which instance of it is dead.
-    async fn judge(&self, node: NodeId, hello: &Hello) -> Result<(Admitted, Option<InstanceId>), Refusal> {
+    async fn judge(
+        &self,
+        node: NodeId,
+        hello: &Hello,
+        peer: SocketAddr,
+    ) -> Result<(Admitted, Option<InstanceId>), Refusal> {
         if hello.cluster != self.cluster.cluster_id() {
             return Err(Refusal::new(RefusalKind::Cluster, "this door belongs to another cluster than the node"));
         }
@@ -228,7 +233,7 @@ impl Threshold {
             Some(member) => Some(self.bury(&member, hello).await?),
             None => None,
         };
-        self.admission.admit(node, hello).await.map(|admitted| (admitted, dead))
+        self.admission.admit(node, hello, peer).await.map(|admitted| (admitted, dead))
     }
 
     /// A node may have a few more connections than are asked for, as those

@@ -60,6 +60,12 @@ impl Nodes {
         self.registry.get(node).is_some()
     }
 
+    /// Closes the node's connections, so that it has to ask for admission
+    /// again. Requests in flight end.
+    pub fn disconnect(&self, node: NodeId) {
+        self.registry.expel(node);
+    }
+
     /// Waits until at least `count` nodes are connected; false if that did not
     /// happen within `limit`.
     pub async fn wait_connected(&self, count: usize, limit: Duration) -> bool {

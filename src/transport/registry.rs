@@ -240,6 +240,15 @@ impl Registry {
         }
     }
 
+    /// Closes a node's connections. It may dial again.
+    pub(super) fn expel(&self, node: NodeId) {
+        let mut members = self.write();
+        if let Some(member) = members.nodes.remove(&node) {
+            member.pool.close();
+        }
+        self.count.send_replace(members.nodes.len());
+    }
+
     /// Closes all connections and takes no more.
     pub(super) fn close(&self) {
         let mut members = self.write();

@@ -22,7 +22,7 @@ pub(crate) struct Guests(pub(crate) Option<Vec<NodeId>>);
 
 #[async_trait]
 impl Admission for Guests {
-    async fn admit(&self, node: NodeId, _: &Hello) -> Result<Admitted, Refusal> {
+    async fn admit(&self, node: NodeId, _: &Hello, _: SocketAddr) -> Result<Admitted, Refusal> {
         match &self.0 {
             Some(known) if !known.contains(&node) => {
                 Err(Refusal::new(RefusalKind::UnknownNode, "this cluster does not know the node: join with a token"))

@@ -96,6 +96,10 @@ id! {
     InstanceId, 16
 }
 id! {
+    /// A join token, as the operator names it. Random, no secret.
+    TokenId, 16
+}
+id! {
     /// A cluster: its Ed25519 public key, which its nodes pin.
     ClusterId, 32
 }

@@ -12,7 +12,9 @@ mod object;
 mod time;
 
 pub use counters::{Epoch, Generation, Incarnation, KeyVersion, PieceNumber, Revision};
-pub use ids::{BodyId, ClusterId, IdError, InstanceId, NodeId, PieceId, SegmentId, StreamId, UploadId, VersionId};
+pub use ids::{
+    BodyId, ClusterId, IdError, InstanceId, NodeId, PieceId, SegmentId, StreamId, TokenId, UploadId, VersionId,
+};
 pub use names::{BucketName, NameError, ObjectKey};
 pub use object::{ETagMatch, ObjectHeaders, WriteCondition};
 pub use time::UnixMillis;

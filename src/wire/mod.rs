@@ -17,7 +17,9 @@ mod frame;
 mod hello;
 mod reply;
 mod request;
+mod standing;
 mod text;
+mod token;
 mod welcome;
 
 pub use frame::{FRAME_HEADER_BYTES, encode_frame, frame_length};
@@ -28,6 +30,8 @@ pub use reply::{Changed, ErrorBody, ErrorKind, InventoryEntry, Usage, decode_inv
 pub use request::{
     DIAL_HEADER, EPOCH_HEADER, Fields, ListAction, POSITION_HEADER, Request, decode_dial, decode_ids, encode_ids,
 };
+pub use standing::{Standing, StandingKind};
+pub use token::{Credential, JoinToken, TokenError};
 pub use welcome::{Answer, Refusal, RefusalKind, Welcome, generation_statement};
 
 /// The wire's version that this program speaks.

@@ -31,6 +31,13 @@ pub struct Usage {
     /// Number of pieces that the node knows it has lost or that its disk
     /// changed, and that were not stored anew or purged since.
     pub damaged: u64,
+    /// Rises with every piece that is found damaged, so that a door knows when
+    /// to ask which ones. Counted anew by every start of the node's process.
+    #[serde(default)]
+    pub damage_version: u64,
+    /// Whether the volunteer wants to leave: the pieces shall be moved elsewhere.
+    #[serde(default)]
+    pub leaving: bool,
 }
 
 /// How many pieces a list request changed; the others were so already.

@@ -5,7 +5,9 @@
 //! GET  /v1/pieces/{id}                range: bytes=first-last                        206
 //! POST /v1/pieces/{trash|restore|purge}   ids, 16 bytes each, at most 10,000         200 {"changed":N}
 //! GET  /v1/pieces?limit=N[&after={id}]    ascending by id; see `encode_inventory`    200
+//! GET  /v1/damaged?limit=N[&after={id}]   ids, 16 bytes each, ascending                200
 //! GET  /v1/usage                                                                     200 JSON
+//! POST /v1/standing                       JSON, see `Standing`                       200 {"changed":0}
 //! ```
 //!
 //! Any request may carry `cairn-dial: N`: the node then dials N more data
@@ -15,7 +17,7 @@
 use std::ops::Range;
 
 use super::WireError;
-use crate::types::limits::{DIAL_MAX, INVENTORY_PAGE_MAX, PIECE_BYTES_MAX, PIECE_LIST_MAX};
+use crate::types::limits::{DIAL_MAX, INVENTORY_PAGE_MAX, JSON_REPLY_BYTES_MAX, PIECE_BYTES_MAX, PIECE_LIST_MAX};
 use crate::types::{Epoch, PieceId};
 
 /// Names the epoch of a piece that is put.
@@ -57,6 +59,19 @@ pub enum Request {
         after: Option<PieceId>,
         /// At most so many (1 to 10,000).
         limit: usize,
+    },
+    /// Pieces that the node knows it has lost or that its disk changed, a page
+    /// at a time.
+    Damaged {
+        /// Begin after this piece.
+        after: Option<PieceId>,
+        /// At most so many (1 to 10,000).
+        limit: usize,
+    },
+    /// Tell the node how it stands with the operator.
+    Standing {
+        /// Bytes of the body.
+        length: usize,
     },
     /// Space on the node; also asked to see whether a connection is alive.
     Usage,
@@ -101,8 +116,8 @@ impl Request {
     pub fn method(&self) -> &'static str {
         match self {
             Self::Put { .. } => "PUT",
-            Self::List { .. } => "POST",
-            Self::Get { .. } | Self::Inventory { .. } | Self::Usage => "GET",
+            Self::List { .. } | Self::Standing { .. } => "POST",
+            Self::Get { .. } | Self::Inventory { .. } | Self::Damaged { .. } | Self::Usage => "GET",
         }
     }
 
@@ -111,8 +126,9 @@ impl Request {
         match self {
             Self::Put { id, .. } | Self::Get { id, .. } => format!("/v1/pieces/{id}"),
             Self::List { action, .. } => format!("/v1/pieces/{}", action.name()),
-            Self::Inventory { after: Some(id), limit } => format!("/v1/pieces?limit={limit}&after={id}"),
-            Self::Inventory { after: None, limit } => format!("/v1/pieces?limit={limit}"),
+            Self::Inventory { after, limit } => page_target("/v1/pieces", *after, *limit),
+            Self::Damaged { after, limit } => page_target("/v1/damaged", *after, *limit),
+            Self::Standing { .. } => "/v1/standing".to_owned(),
             Self::Usage => "/v1/usage".to_owned(),
         }
     }
@@ -133,7 +149,11 @@ impl Request {
         let name = path.strip_prefix("/v1/pieces/");
         match (method, path, name, query) {
             ("GET", "/v1/usage", _, None) => Ok(Self::Usage),
-            ("GET", "/v1/pieces", _, Some(query)) => inventory(query),
+            ("GET", "/v1/pieces", _, Some(query)) => page(query).map(|(after, limit)| Self::Inventory { after, limit }),
+            ("GET", "/v1/damaged", _, Some(query)) => page(query).map(|(after, limit)| Self::Damaged { after, limit }),
+            ("POST", "/v1/standing", _, None) => {
+                Ok(Self::Standing { length: length(fields.length, JSON_REPLY_BYTES_MAX)? })
+            }
             ("PUT", _, Some(name), None) => put(name, fields),
             ("GET", _, Some(name), None) => Ok(Self::Get { id: piece(name)?, range: range(fields.range)? }),
             ("POST", _, Some(name), None) => {
@@ -151,7 +171,15 @@ fn put(name: &str, fields: Fields<'_>) -> Result<Request, WireError> {
     Ok(Request::Put { id: piece(name)?, epoch: Epoch(epoch), length: length(fields.length, PIECE_BYTES_MAX)? })
 }
 
-fn inventory(query: &str) -> Result<Request, WireError> {
+fn page_target(path: &str, after: Option<PieceId>, limit: usize) -> String {
+    match after {
+        Some(id) => format!("{path}?limit={limit}&after={id}"),
+        None => format!("{path}?limit={limit}"),
+    }
+}
+
+/// Where a page begins and how long it may be.
+fn page(query: &str) -> Result<(Option<PieceId>, usize), WireError> {
     let (mut after, mut limit) = (None, None);
     for pair in query.split('&') {
         match pair.split_once('=') {
@@ -161,9 +189,7 @@ fn inventory(query: &str) -> Result<Request, WireError> {
         }
     }
     match limit {
-        Some(limit @ 1..) if limit <= INVENTORY_PAGE_MAX as u64 => {
-            Ok(Request::Inventory { after, limit: limit as usize })
-        }
+        Some(limit @ 1..) if limit <= INVENTORY_PAGE_MAX as u64 => Ok((after, limit as usize)),
         _ => Err(WireError::malformed("request", format!("limit must be 1 to {INVENTORY_PAGE_MAX}"))),
     }
 }
@@ -240,6 +266,9 @@ mod tests {
             Request::List { action: ListAction::Purge, length: 5 },
             Request::Inventory { after: None, limit: 1 },
             Request::Inventory { after: Some(ID), limit: INVENTORY_PAGE_MAX },
+            Request::Damaged { after: None, limit: 7 },
+            Request::Damaged { after: Some(ID), limit: 7 },
+            Request::Standing { length: 5 },
             Request::Usage,
         ] {
             assert_eq!(again(&request, Some("5")), Ok(request));

@@ -64,6 +64,9 @@ pub enum RefusalKind {
     NotAdmitted,
     /// The operator has banned the node, or its record has.
     Banned,
+    /// The node has left the cluster: its pieces are elsewhere, and its disk
+    /// can be wiped.
+    Left,
     /// The door cannot take it now: try again later.
     Busy,
     /// A reason that a later version knows.

@@ -6,6 +6,7 @@
 
 mod bytes;
 mod file;
+mod flags;
 mod layers;
 mod nearest;
 mod origin;
@@ -13,15 +14,17 @@ mod reference;
 mod root;
 mod values;
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 pub use bytes::ByteSize;
+pub use flags::{AllCommands, Command, Flags, GatewayCommand, NodeCommand, OperatorCommand, UpCommand};
 pub use layers::{Environment, Loaded};
 pub use origin::{Origin, Origins};
 pub use reference::reference;
 pub use root::Credentials;
-pub use values::{Domains, Listen, LogFilter, LogFormat, Memory, NodeCount, Region};
+pub use values::{
+    Address, ByteRate, Domains, DoorNames, Join, Labels, Listen, LogFilter, LogFormat, Memory, NodeCount, Region,
+};
 
 use super::failure::Failure;
 use crate::erasure::Scheme;
@@ -48,16 +51,32 @@ impl Preset {
     }
 }
 
+/// A command that settings are for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum For {
+    Up,
+    Gateway,
+    Node,
+    /// `cairn token`, `cairn nodes` and `cairn status`.
+    Operator,
+}
+
+use For::{Gateway, Node, Operator, Up};
+
 /// One row of the table that all layers share.
 #[derive(Debug)]
 struct Field {
     name: &'static str,
     /// The doc comment, a line each.
     doc: &'static [&'static str],
+    /// The commands that act on it.
+    commands: &'static [For],
     /// What the flag's value is called.
     placeholder: &'static str,
     preset: Preset,
     expected: &'static str,
+    /// Whether the flag may be given more than once.
+    is_list: bool,
 }
 
 impl Field {
@@ -81,7 +100,7 @@ impl Field {
 }
 
 macro_rules! settings {
-    ($( $(#[doc = $doc:literal])+ $name:ident: $type:ty, $placeholder:literal, $preset:expr; )+) => {
+    ($( $(#[doc = $doc:literal])+ $name:ident: $type:ty, $commands:expr, $placeholder:literal, $preset:expr; )+) => {
         /// The effective configuration: every value, checked, with where it
         /// came from.
         #[derive(Debug, Clone)]
@@ -92,32 +111,15 @@ macro_rules! settings {
             origins: Origins,
         }
 
-        /// The settings as flags, unread: every layer is read in the same way.
-        #[derive(Debug, Clone, Default, clap::Args)]
-        pub struct Flags {
-            $(
-                #[arg(long, value_name = $placeholder, help = FIELDS.named(stringify!($name)).help())]
-                $name: Option<String>,
-            )+
-        }
-
-        impl Flags {
-            /// The flags that were given, by setting.
-            fn given(self) -> BTreeMap<&'static str, String> {
-                [$( (stringify!($name), self.$name) ),+]
-                    .into_iter()
-                    .filter_map(|(name, value)| Some((name, value?)))
-                    .collect()
-            }
-        }
-
         static FIELDS: Fields = Fields(&[
             $( Field {
                 name: stringify!($name),
                 doc: &[$($doc),+],
+                commands: $commands,
                 placeholder: $placeholder,
                 preset: $preset,
                 expected: <$type as Setting>::EXPECTED,
+                is_list: <$type as Setting>::IS_LIST,
             } ),+
         ]);
 
@@ -140,43 +142,68 @@ macro_rules! settings {
 
 settings! {
     /// The data directory. Everything that has to be kept is in it: the
-    /// cluster's secret, the metadata and the local nodes. It is made if it is
-    /// not there.
-    data: PathBuf, "DIR", Value("./cairn-data");
+    /// cluster's secret and the metadata, or a node's key and pieces. It is
+    /// made if it is not there.
+    data: PathBuf, &[Up, Gateway, Node, Operator], "DIR", Value("./cairn-data");
 
     /// The address and port to serve S3 on. Port 0 takes any free one.
     ///
     /// The default can be reached from this machine only; `0.0.0.0:9000`
     /// serves every network that the machine is in.
-    listen: Listen, "ADDR", Value("127.0.0.1:9000");
+    listen: Listen, &[Up, Gateway], "ADDR", Value("127.0.0.1:9000");
+
+    /// The address and port that storage nodes dial. Port 0 takes any free one.
+    ///
+    /// It is the only port that has to be open to volunteers; they open none.
+    node_door: Listen, &[Gateway], "ADDR", Value("0.0.0.0:9100");
+
+    /// Names under which nodes reach the node door, as `host:port`, separated
+    /// by commas. Tokens carry them.
+    ///
+    /// Use a DNS name that you can point elsewhere: nodes keep it.
+    door_name: DoorNames, &[Gateway], "HOST:PORT,…", Value("");
 
     /// How many storage nodes to run in this process, each with a folder of its
     /// own under `nodes/` in the data directory.
-    nodes: NodeCount, "N", Value("8");
+    nodes: NodeCount, &[Up], "N", Value("8");
+
+    /// How many failure domains must have joined before objects are taken.
+    min_nodes: Option<NodeCount>, &[Gateway], "N", Unset("what the scheme needs");
 
     /// The redundancy scheme: required/repair/optimal/total pieces.
     ///
     /// A write uploads N pieces and is acknowledged when O are on disk; repair
     /// starts when no more than R are left; any K restore the data.
-    scheme: Option<Scheme>, "K/R/O/N", Unset("fits the number of nodes");
+    scheme: Option<Scheme>, &[Up, Gateway], "K/R/O/N", Unset("fits the number of nodes");
 
     /// The certificate chain to serve S3 over TLS with, as a PEM file.
     ///
     /// Without it S3 is served over plain HTTP. The file is read again when it
     /// changes.
-    tls_cert: Option<PathBuf>, "FILE", Unset("plain HTTP");
+    tls_cert: Option<PathBuf>, &[Up, Gateway], "FILE", Unset("plain HTTP");
 
     /// The private key that belongs to the certificate, as a PEM file.
-    tls_key: Option<PathBuf>, "FILE", Unset("plain HTTP");
+    tls_key: Option<PathBuf>, &[Up, Gateway], "FILE", Unset("plain HTTP");
 
     /// The region that clients have to sign for.
-    region: Region, "NAME", Value("us-east-1");
+    region: Region, &[Up, Gateway], "NAME", Value("us-east-1");
 
     /// Domains under which buckets are host names, separated by commas.
     ///
     /// With `s3.example.org`, a request to `photos.s3.example.org` means the
     /// bucket `photos`. Any other host means that the path names the bucket.
-    domains: Domains, "NAME,…", Value("");
+    domains: Domains, &[Up, Gateway], "NAME,…", Value("");
+
+    /// The address for the operator's commands, besides the socket in the data
+    /// directory.
+    ///
+    /// A gateway serves them there, for loopback or an internal network only:
+    /// it is plain HTTP. `cairn token`, `cairn nodes` and `cairn status` reach
+    /// it where they have no data directory, with the token in `admin.token`.
+    admin: Option<Address>, &[Gateway, Operator], "HOST:PORT", Unset("the socket in the data directory");
+
+    /// A file with the token that the operator's commands show at `admin`.
+    admin_token_file: Option<PathBuf>, &[Operator], "FILE", Unset("admin.token in the data directory");
 
     /// What to log: a level for Cairn's own events, or directives.
     ///
@@ -184,17 +211,33 @@ settings! {
     /// that is not Cairn's own is logged from warn on. Directives such as
     /// `cairn::node=debug,hyper=info` refine that. The S3 protocol library is
     /// never logged, because it prints signatures.
-    log: LogFilter, "LEVEL", Value("info");
+    log: LogFilter, &[Up, Gateway, Node], "LEVEL", Value("info");
 
     /// How to log: lines of text for people, or a JSON object per line.
-    log_format: LogFormat, "FORMAT", Value("text");
+    log_format: LogFormat, &[Up, Gateway, Node], "FORMAT", Value("text");
 
     /// Memory for the data of requests in flight, at least 32MiB. A request
     /// that finds it used up waits, and is then asked to slow down.
-    memory: Memory, "SIZE", Value("128MiB");
+    memory: Memory, &[Up, Gateway], "SIZE", Value("128MiB");
 
     /// How much each local node may store.
-    node_capacity: Option<ByteSize>, "SIZE", Unset("an even share of the disk");
+    node_capacity: Option<ByteSize>, &[Up], "SIZE", Unset("an even share of the disk");
+
+    /// The token that lets this node join a cluster. Needed once.
+    join: Option<Join>, &[Node], "TOKEN", Unset("the cluster that the data directory belongs to");
+
+    /// A file with the token, for secrets that are mounted.
+    join_file: Option<PathBuf>, &[Node], "FILE", Unset("none");
+
+    /// How much this node may store. It is kept in the data directory.
+    capacity: Option<ByteSize>, &[Node], "SIZE", Unset("as before; at first nine tenths of what is free");
+
+    /// What to say of this node to its operator, as `name=value`. May be given
+    /// more than once.
+    label: Labels, &[Node], "NAME=VALUE", Value("");
+
+    /// How fast this node may send, and how fast it may receive.
+    bandwidth: Option<ByteRate>, &[Node], "RATE", Unset("no limit");
 }
 
 /// The table, to look settings up by name.
@@ -217,7 +260,11 @@ impl Config {
     /// # Errors
     /// One sentence that names the value, where it came from and what is
     /// expected.
-    pub fn load(flags: Flags, file: Option<PathBuf>, environment: Environment) -> Result<Loaded, Failure> {
+    pub fn load<C: Command>(
+        flags: Flags<C>,
+        file: Option<PathBuf>,
+        environment: Environment,
+    ) -> Result<Loaded, Failure> {
         let mut origins = Origins::default();
         let root = root::from_environment(&environment, &mut origins)?;
         let warnings = environment.warnings();
@@ -266,7 +313,7 @@ impl Config {
 mod tests {
     use super::*;
 
-    fn load(flags: Flags, environment: &[(&str, &str)]) -> Result<Config, Failure> {
+    fn load(flags: Flags<AllCommands>, environment: &[(&str, &str)]) -> Result<Config, Failure> {
         Config::load(flags, None, Environment::from_pairs(environment)).map(|loaded| loaded.config)
     }
 
@@ -294,7 +341,7 @@ mod tests {
 
     #[test]
     fn an_empty_value_takes_back_what_a_lower_layer_set() {
-        let flags = Flags { scheme: Some(String::new()), ..Flags::default() };
+        let flags = Flags::of(&[("scheme", "")]);
         let config = load(flags, &[("CAIRN_SCHEME", "4/5/7/8")]).unwrap();
         assert!(config.scheme.is_none());
         assert_eq!(*config.origin("scheme"), Origin::Flag("scheme"));

@@ -1,7 +1,7 @@
 //! `docs/configuration.md`, generated from the same table that reads the
 //! settings, so that it cannot say anything else.
 
-use super::{FIELDS, Field, Preset};
+use super::{FIELDS, Field, For, Preset};
 
 const HEAD: &str = "\
 # Configuration
@@ -70,6 +70,17 @@ fn example(field: &Field) -> String {
     }
 }
 
+impl For {
+    fn text(self) -> &'static str {
+        match self {
+            Self::Up => "`cairn up`",
+            Self::Gateway => "`cairn gateway`",
+            Self::Node => "`cairn node`",
+            Self::Operator => "`cairn token`, `cairn nodes` and `cairn status`",
+        }
+    }
+}
+
 fn section(field: &Field) -> String {
     let doc: Vec<&str> = field.doc.iter().map(|line| line.trim()).collect();
     let default = match field.preset {
@@ -77,10 +88,12 @@ fn section(field: &Field) -> String {
         Preset::Value(text) => format!("`{text}`"),
         Preset::Unset(meaning) => format!("not set: {meaning}"),
     };
+    let commands: Vec<&str> = field.commands.iter().map(|command| command.text()).collect();
     format!(
-        "\n## `{}`\n\n{}\n\n| flag | environment | default | expected |\n|---|---|---|---|\n| `{} {}` | `{}` | {default} | {} |\n",
+        "\n## `{}`\n\n{}\n\nFor {}.\n\n| flag | environment | default | expected |\n|---|---|---|---|\n| `{} {}` | `{}` | {default} | {} |\n",
         field.name,
         doc.join("\n"),
+        commands.join(", "),
         field.flag(),
         field.placeholder,
         field.variable(),
@@ -90,7 +103,7 @@ fn section(field: &Field) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Config, Environment, Flags};
+    use super::super::{AllCommands, Config, Environment, Flags};
     use super::*;
 
     #[test]
@@ -107,8 +120,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("cairn.toml");
         std::fs::write(&path, example).unwrap();
-        let from_file = Config::load(Flags::default(), Some(path), Environment::default()).unwrap().config;
-        let defaults = Config::load(Flags::default(), None, Environment::default()).unwrap().config;
+        let from_file =
+            Config::load(Flags::<AllCommands>::default(), Some(path), Environment::default()).unwrap().config;
+        let defaults = Config::load(Flags::<AllCommands>::default(), None, Environment::default()).unwrap().config;
         let values =
             |config: &Config| config.shown().into_iter().map(|(name, value, _)| (name, value)).collect::<Vec<_>>();
         assert_eq!(values(&from_file), values(&defaults));

@@ -1,5 +1,6 @@
 //! The kinds of values that settings have: how each is read and shown.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -7,12 +8,16 @@ use serde_json::Value;
 use tracing_subscriber::EnvFilter;
 
 use super::ByteSize;
+use super::root::Secret;
 use crate::erasure::Scheme;
+use crate::types::limits::{DOORS_MAX, LABEL_NAME_BYTES_MAX, LABEL_VALUE_BYTES_MAX, LABELS_MAX};
 
 /// A value that any layer can hold as text.
 pub(super) trait Setting: Sized {
     /// What a person may write; stands after "expected:".
     const EXPECTED: &'static str;
+    /// Whether the flag may be given more than once: commas join the values.
+    const IS_LIST: bool = false;
     /// Reads the text; none if it is not what is expected.
     fn read(text: &str) -> Option<Self>;
     /// The value as `cairn config` shows it; null where nothing is set.
@@ -22,6 +27,7 @@ pub(super) trait Setting: Sized {
 /// Nothing, written as an empty text, or a value.
 impl<T: Setting> Setting for Option<T> {
     const EXPECTED: &'static str = T::EXPECTED;
+    const IS_LIST: bool = T::IS_LIST;
 
     fn read(text: &str) -> Option<Self> {
         if text.is_empty() { Some(None) } else { T::read(text).map(Some) }
@@ -144,6 +150,7 @@ impl Domains {
 
 impl Setting for Domains {
     const EXPECTED: &'static str = "a list of host names without ports, such as s3.example.org,s3.internal";
+    const IS_LIST: bool = true;
 
     fn read(text: &str) -> Option<Self> {
         if text.is_empty() {
@@ -163,6 +170,148 @@ fn host_name(name: &str) -> Option<String> {
         (1..=63).contains(&label.len()) && label.bytes().all(inner) && !label.starts_with('-') && !label.ends_with('-')
     };
     (name.len() <= 253 && name.split('.').all(label)).then(|| name.to_ascii_lowercase())
+}
+
+/// A host, by name or address, and a port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Address(String);
+
+impl Address {
+    /// As it was written.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Setting for Address {
+    const EXPECTED: &'static str = "a host and a port, such as cairn.example.org:9100 or [::1]:9100";
+
+    fn read(text: &str) -> Option<Self> {
+        if let Ok(address) = text.parse::<SocketAddr>() {
+            return Some(Self(address.to_string()));
+        }
+        let (host, port) = text.rsplit_once(':')?;
+        let port = port.parse::<u16>().ok().filter(|port| *port > 0)?;
+        host_name(host).map(|host| Self(format!("{host}:{port}")))
+    }
+
+    fn json(&self) -> Value {
+        self.0.as_str().into()
+    }
+}
+
+/// Names of node doors.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DoorNames(Vec<String>);
+
+impl DoorNames {
+    /// The names as `host:port`; may be none.
+    pub fn as_slice(&self) -> &[String] {
+        &self.0
+    }
+}
+
+impl Setting for DoorNames {
+    const EXPECTED: &'static str = "a list of hosts with ports, such as cairn.example.org:9100";
+    const IS_LIST: bool = true;
+
+    fn read(text: &str) -> Option<Self> {
+        if text.is_empty() {
+            return Some(Self(Vec::new()));
+        }
+        let names = text.split(',').map(|name| Address::read(name.trim()).map(|address| address.0));
+        names.collect::<Option<Vec<_>>>().filter(|names| names.len() <= DOORS_MAX).map(Self)
+    }
+
+    fn json(&self) -> Value {
+        self.0.as_slice().into()
+    }
+}
+
+/// A join token. It holds a secret, so it is never shown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Join(Secret);
+
+impl Join {
+    /// The token's text, unread: its own errors say more.
+    pub fn expose(&self) -> &str {
+        self.0.expose()
+    }
+}
+
+impl Setting for Join {
+    const EXPECTED: &'static str = "a token that `cairn token create` printed";
+
+    fn read(text: &str) -> Option<Self> {
+        Some(Self(Secret::new(text.to_owned())))
+    }
+
+    fn json(&self) -> Value {
+        "set".into()
+    }
+}
+
+/// Labels of a node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Labels(BTreeMap<String, String>);
+
+impl Labels {
+    /// Values by name; may be none.
+    pub fn as_map(&self) -> &BTreeMap<String, String> {
+        &self.0
+    }
+}
+
+impl Setting for Labels {
+    const EXPECTED: &'static str = "name=value, such as region=eu-west, each once, without commas";
+    const IS_LIST: bool = true;
+
+    fn read(text: &str) -> Option<Self> {
+        if text.is_empty() {
+            return Some(Self(BTreeMap::new()));
+        }
+        let mut labels = BTreeMap::new();
+        for pair in text.split(',') {
+            let (name, value) = pair.trim().split_once('=')?;
+            let fits = (1..=LABEL_NAME_BYTES_MAX).contains(&name.len()) && value.len() <= LABEL_VALUE_BYTES_MAX;
+            let fits = fits && !pair.chars().any(char::is_control);
+            if !fits || labels.insert(name.to_owned(), value.to_owned()).is_some() {
+                return None;
+            }
+        }
+        (labels.len() <= LABELS_MAX).then_some(Self(labels))
+    }
+
+    fn json(&self) -> Value {
+        self.0.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().into()
+    }
+}
+
+/// Bytes per second.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ByteRate(u64);
+
+impl ByteRate {
+    /// The number of bytes per second.
+    pub const fn bytes_per_second(self) -> u64 {
+        self.0
+    }
+}
+
+/// The least rate with which a node is of any use.
+const RATE_MIN: u64 = 1000;
+
+impl Setting for ByteRate {
+    const EXPECTED: &'static str = "a size per second of at least 1kB/s, such as 20MB/s";
+
+    fn read(text: &str) -> Option<Self> {
+        let size = ByteSize::read(text.strip_suffix("/s")?)?;
+        (size.bytes() >= RATE_MIN).then(|| Self(size.bytes()))
+    }
+
+    fn json(&self) -> Value {
+        format!("{}/s", ByteSize::from_bytes(self.0)).into()
+    }
 }
 
 /// What to log.
@@ -267,6 +416,13 @@ mod tests {
         accepts::<NodeCount>(&["1", "256"], &["", "0", "257", "-1", "8.0", "eight"]);
         accepts::<Region>(&["us-east-1", "x"], &["", "US", "a b", "a/b", &"r".repeat(65)]);
         accepts::<Domains>(&["", "a", "s3.Example.org, b"], &["a:80", ",", "a..b", "-a", "https://a", "a/b"]);
+        accepts::<Address>(
+            &["a.b:1", "1.2.3.4:80", "[::1]:9100"],
+            &["", "a.b", "a.b:0", "a.b:65536", "::1:1:x", "a b:1"],
+        );
+        accepts::<DoorNames>(&["", "a:1", "a:1, [::1]:2"], &["a", "a:1,", "http://a:1"]);
+        accepts::<Labels>(&["", "a=b", "a=b, c=", "a=b=c"], &["a", "=b", "a=b,a=c", "a=b,"]);
+        accepts::<ByteRate>(&["1kB/s", "20MB/s"], &["", "20MB", "1B/s", "MB/s"]);
         accepts::<LogFormat>(&["text", "json"], &["", "TEXT", "xml"]);
         accepts::<Memory>(&["32MiB", "1GiB"], &["", "31MiB", "0", "lots"]);
         accepts::<Option<Scheme>>(

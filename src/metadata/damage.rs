@@ -1,0 +1,37 @@
+//! Pieces that their own node says its disk has lost or changed.
+
+use super::tx::{MetadataError, Operation, Tx, params};
+use crate::types::PieceId;
+
+/// Replaces what is known of a node's damage by what it says now.
+pub struct RecordDamage {
+    /// The node, by its number.
+    pub node: u32,
+    /// All pieces that it names.
+    pub pieces: Vec<PieceId>,
+}
+
+impl Operation for RecordDamage {
+    type Output = ();
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<(), MetadataError> {
+        tx.execute("DELETE FROM damaged WHERE node_no = ?1", params![self.node]).await?;
+        let sql = "INSERT INTO damaged (node_no, piece_id) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
+        for piece in &self.pieces {
+            tx.execute(sql, params![self.node, piece.as_bytes()]).await?;
+        }
+        Ok(())
+    }
+}
+
+/// All damaged pieces: node number and piece, ascending.
+pub struct ListDamage;
+
+impl Operation for ListDamage {
+    type Output = Vec<(u32, PieceId)>;
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<Vec<(u32, PieceId)>, MetadataError> {
+        let rows = tx.query("SELECT node_no, piece_id FROM damaged ORDER BY node_no, piece_id", &[]).await?;
+        rows.iter().map(|row| Ok((row.u32(0)?, PieceId::from_bytes(row.array(1)?)))).collect()
+    }
+}

@@ -1,0 +1,87 @@
+//! What the operator, or a node that wants to leave, changes about a node.
+
+use super::nodes::{NodeRow, NodeState, find};
+use super::tx::{MetadataError, Operation, Tx, params};
+use crate::types::NodeId;
+
+/// What shall become of a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NodeChange {
+    /// It gives pieces and is given none.
+    Suspend,
+    /// It takes pieces again.
+    Resume,
+    /// Its pieces are moved elsewhere; then it has left.
+    Drain,
+    /// It is given up: its pieces count as lost, and it may not come back
+    /// without a new token.
+    Forget,
+    /// It is drained.
+    Leave,
+}
+
+impl NodeChange {
+    /// The states from which this is possible, and the one that it leads to.
+    fn way(self) -> (&'static [NodeState], NodeState) {
+        use NodeState::{Active, Draining, Gone, Left, Suspended};
+        match self {
+            Self::Suspend => (&[Active, Suspended], Suspended),
+            Self::Resume => (&[Active, Suspended, Draining], Active),
+            Self::Drain => (&[Active, Suspended, Draining], Draining),
+            Self::Forget => (&[Active, Suspended, Draining, Gone, Left], Gone),
+            Self::Leave => (&[Draining], Left),
+        }
+    }
+}
+
+/// Why a node was not changed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ChangeRefusal {
+    /// No node has this key.
+    #[error("there is no node {0}")]
+    Unknown(NodeId),
+    /// Not from the state that it is in.
+    #[error("node {node} is {}, and from there this is not possible", state.name())]
+    State {
+        /// The node.
+        node: NodeId,
+        /// Its state.
+        state: NodeState,
+    },
+}
+
+/// Changes how a node stands. What it is already, it stays.
+pub struct ChangeNode {
+    /// Which.
+    pub node: NodeId,
+    /// What shall become of it.
+    pub change: NodeChange,
+    /// Why, for people.
+    pub reason: Option<String>,
+}
+
+impl Operation for ChangeNode {
+    type Output = Result<NodeRow, ChangeRefusal>;
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<Self::Output, MetadataError> {
+        let Some(row) = find(tx, self.node).await? else {
+            return Ok(Err(ChangeRefusal::Unknown(self.node)));
+        };
+        let (from, to) = self.change.way();
+        if !from.contains(&row.state) {
+            return Ok(Err(ChangeRefusal::State { node: self.node, state: row.state }));
+        }
+        if row.state == to {
+            return Ok(Ok(row));
+        }
+        // Uploads that began before may still place pieces on it.
+        let sql = "UPDATE nodes SET state = ?2, reason = ?3, drain_epoch = \
+                   (SELECT value FROM counters WHERE name = CAST('epoch' AS BLOB)) WHERE node_id = ?1";
+        tx.execute(sql, params![self.node.as_bytes(), to as i64, self.reason.as_deref()]).await?;
+        if !to.is_member() {
+            tx.execute("DELETE FROM condemned WHERE node_no = ?1", params![row.number]).await?;
+            tx.execute("DELETE FROM damaged WHERE node_no = ?1", params![row.number]).await?;
+        }
+        Ok(Ok(NodeRow { state: to, reason: self.reason.clone(), ..row }))
+    }
+}
