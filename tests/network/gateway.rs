@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::hosts::Host;
 use crate::node::CAIRN;
 use crate::support::cairn::Access;
-use crate::support::process::{Daemon, Invocation, Outcome};
+use crate::support::process::{Daemon, Invocation};
 
 const READY_LIMIT: Duration = Duration::from_secs(60);
 const STOP_LIMIT: Duration = Duration::from_secs(25);
@@ -62,11 +62,6 @@ impl Gateway {
         let token = printed.strip_suffix('\n').unwrap_or(&printed);
         assert!(!token.contains(char::is_whitespace), "the token alone on stdout: {printed:?}");
         token.to_owned()
-    }
-
-    /// Runs an operator's command to its end.
-    pub fn order(&self, arguments: &[&str]) -> Outcome {
-        self.command(arguments).run()
     }
 
     /// What an operator's command shows with `--json`.

@@ -83,7 +83,13 @@ impl Namespace {
         checked(&mut self.command(line));
     }
 
-    /// The same where it may fail, as when undoing what is gone already.
+    /// Sets a kernel parameter, named by its path below `/proc/sys/net`.
+    pub fn set(&self, parameter: &str, value: u32) {
+        let script = format!("echo {value} >/proc/sys/net/{parameter}");
+        checked(Command::new("nsenter").args([&self.enter(), "sh", "-c", &script]));
+    }
+
+    /// The same as [`Namespace::run`] where it may fail, as when undoing what is gone already.
     pub fn try_run(&self, line: &str) -> bool {
         self.command(line).output().is_ok_and(|output| output.status.success())
     }

@@ -5,12 +5,13 @@ use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::time::Duration;
 
+use cairn::node::store::record::{HEADER_BYTES, Header, Kind, Place, body_checksum, decode};
+use cairn::node::store::{PieceStore, StoreOptions};
+use cairn::types::{Epoch, PieceId};
+
 use crate::cluster::turn;
 use crate::load::{Load, Plan};
-
-/// See the byte table of `src/node/store/record.rs`.
-const HEADER_BYTES: usize = 64;
-const PIECE: u8 = 2;
+use crate::support::workdir::WorkDir;
 
 /// No two changed bytes are further apart, so that every share has one.
 const EVERY_BYTES: usize = 512;
@@ -38,41 +39,48 @@ fn a_node_that_answers_garbage() {
 /// Changes every stored piece of a node, and its checksums with it: the disk
 /// looks sound to the node, as it would if the volunteer had changed the
 /// program. How many pieces there were.
-fn falsify(data: &Path) -> usize {
-    let logs = std::fs::read_dir(data.join("logs")).expect("the node has a folder of logs");
+fn falsify(store: &Path) -> usize {
+    let logs = std::fs::read_dir(store.join("logs")).expect("the node has a folder of logs");
     logs.map(|log| falsify_log(&log.expect("a folder entry").path())).sum()
 }
 
 fn falsify_log(path: &Path) -> usize {
     let name = path.file_stem().expect("a log has a name").to_string_lossy();
-    let Ok(number) = u32::from_str_radix(&name, 16) else { return 0 };
+    let log = u32::from_str_radix(&name, 16).expect("a log's name is its number");
     let file = OpenOptions::new().read(true).write(true).open(path).expect("the log is there");
-    let (mut offset, mut count) = (0, 0);
-    while let Some((header, mut body)) = record(&file, offset) {
-        if header[5] == PIECE {
+    let (mut place, mut count) = (Place { log, offset: 0 }, 0);
+    while let Some((header, mut body)) = record_at(&file, place) {
+        if header.kind == Kind::Piece {
             body.iter_mut().step_by(EVERY_BYTES).for_each(|byte| *byte ^= 0x55);
-            let header = resealed(header, &body, number, offset);
-            file.write_all_at(&[&header[..], &body].concat(), offset).expect("the log can be written");
+            let header = Header { body_checksum: body_checksum(&body), ..header };
+            let record = [&header.encode(place)[..], &body].concat();
+            file.write_all_at(&record, place.offset).expect("the log can be written");
             count += 1;
         }
-        offset += (HEADER_BYTES + body.len()) as u64;
+        place.offset += header.record_bytes();
     }
     count
 }
 
-/// The whole record at an offset; None at the end of what is written.
-fn record(file: &File, offset: u64) -> Option<([u8; HEADER_BYTES], Vec<u8>)> {
-    let mut header = [0; HEADER_BYTES];
-    file.read_exact_at(&mut header, offset).ok()?;
-    let length = u32::from_le_bytes(header[40..44].try_into().expect("four bytes"));
-    let mut body = vec![0; length as usize];
-    file.read_exact_at(&mut body, offset + HEADER_BYTES as u64).ok()?;
-    header.starts_with(&[0xC1, b'R', b'E', b'C']).then_some((header, body))
+/// The whole record at a place; None at the end of what is written.
+fn record_at(file: &File, place: Place) -> Option<(Header, Vec<u8>)> {
+    let mut bytes = vec![0; HEADER_BYTES];
+    file.read_exact_at(&mut bytes, place.offset).ok()?;
+    let header = decode(&bytes, place).ok()?;
+    let mut body = vec![0; header.length as usize];
+    file.read_exact_at(&mut body, place.offset + HEADER_BYTES as u64).ok()?;
+    Some((header, body))
 }
 
-fn resealed(mut header: [u8; HEADER_BYTES], body: &[u8], log: u32, offset: u64) -> [u8; HEADER_BYTES] {
-    header[48..56].copy_from_slice(&crc_fast::crc64_nvme(body).to_le_bytes());
-    let covered = [&log.to_le_bytes()[..], &offset.to_le_bytes(), &header[..56]].concat();
-    header[56..].copy_from_slice(&crc_fast::crc64_nvme(&covered).to_le_bytes());
-    header
+/// The node would not notice: its own checksums fit what was changed.
+#[tokio::test]
+async fn a_falsified_piece_looks_sound_to_its_node() {
+    let work = WorkDir::new("liar");
+    let (store, _) = PieceStore::open(work.path(), StoreOptions::default()).expect("an empty folder");
+    let (id, body) = (PieceId::from_bytes([7; 16]), vec![1; 5000]);
+    store.put(id, Epoch(1), body.clone().into()).await.expect("there is room");
+    assert_eq!(falsify(work.path()), 1);
+    let now = store.get(id, 0..5000).await.expect("the node finds nothing wrong with it");
+    assert_eq!(now.len(), body.len());
+    assert_eq!(now.iter().filter(|byte| **byte != 1).count(), 10);
 }

@@ -134,7 +134,6 @@ fn program(cluster: &Cluster, how: &str, bucket: &str, ledger: &std::path::Path)
 #[derive(Debug, Clone, Deserialize)]
 pub struct Record {
     pub op: Op,
-    pub key: String,
     /// Bytes of the object.
     pub size: u64,
     /// When it began, in seconds since 1970.

@@ -24,7 +24,7 @@ impl Nat {
         if let Some(router) = outside.router() {
             space.ip(&format!("route add default via {router} dev wan"));
         }
-        space.run("sysctl -q -w net.ipv4.ip_forward=1");
+        space.set("ipv4/ip_forward", 1);
         space.run("iptables -w -t nat -A POSTROUTING -o wan -j MASQUERADE");
         for chain in ["INPUT", "FORWARD"] {
             space.run(&format!("iptables -w -A {chain} -i wan -m conntrack --ctstate NEW -j DROP"));
