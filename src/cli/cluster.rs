@@ -9,6 +9,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
 use super::doors::{self, Registration};
+use super::failure::reason;
 use super::local_nodes::{LocalNode, Prepared, prepare, stop_all};
 use super::progress::Progress;
 use super::settings::{Config, Credentials};
@@ -23,7 +24,7 @@ use crate::metadata::{ClusterRow, Metadata, MetadataError, OpenCluster, SqliteOp
 use crate::objects::{Epochs, KeyRing, Objects};
 use crate::seal::ClusterSecret;
 use crate::transfer::{Budget, Fleet, Registered, Transfer};
-use crate::transport::{ClusterIdentity, Door, DoorConfig, Tuning};
+use crate::transport::{ClusterIdentity, Door, DoorConfig, TransportError, Tuning};
 use crate::types::ClusterId;
 use crate::types::limits::{MAC_BYTES, SEALED_BLOCK_BYTES, STRIPES_MAX};
 use crate::workers::{self, DeleteWorker, ReleaseWorker};
@@ -102,9 +103,6 @@ impl Cluster {
         let delete = DeleteWorker::new(metadata.clone(), transfer.clone());
         background.spawn(workers::run(delete, shutdown.clone()));
         background.spawn(workers::run(ReleaseWorker::new(metadata.clone()), shutdown.clone()));
-        nodes.iter().for_each(|node| {
-            background.spawn(node.compaction(shutdown.clone()));
-        });
         let objects = Objects::new(metadata.clone(), transfer, keys, epochs, env);
         let gateway = gateway(objects, front(config, root, row.cluster)?);
         tracing::info!("{}, redundancy scheme {scheme}", nodes_in_words(&nodes, &door));
@@ -204,14 +202,21 @@ async fn open_door(
         Kind::Up => "127.0.0.1:0".to_owned(),
         Kind::Gateway => config.node_door.0.to_string(),
     };
-    let failed = |error: crate::transport::TransportError| Failure::start(error.to_string());
+    let failed = |error: TransportError| Failure::start(error.to_string());
     let door = DoorConfig {
         cluster: ClusterIdentity::from_seed(&secret.signing_seed()).map_err(failed)?,
         generation: row.generation,
         admission: Arc::new(Registered::new(metadata)),
         tuning: Tuning::default(),
     };
-    Door::bind(&address, door).await.map_err(failed)
+    Door::bind(&address, door).await.map_err(|error| match error {
+        TransportError::Bind { address, error } => Failure::start(format!(
+            "the node door cannot listen on {address} ({}): {}",
+            config.origin("node_door"),
+            reason(&error).replace("--listen", "--node-door")
+        )),
+        error => failed(error),
+    })
 }
 
 /// The cluster's id, which is as long as AWS's canonical user ids, stands for

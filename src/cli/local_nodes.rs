@@ -3,12 +3,10 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use super::failure::reason;
 use super::settings::Config;
 use super::{DataDir, Failure};
-use crate::env::Shutdown;
 use crate::metadata::{ListNodes, Metadata, MetadataError, NodeRow, NodeState, PlaceNode};
 use crate::node::store::{PieceStore, StoreError, StoreOptions};
 use crate::node::{Node, NodeConfig};
@@ -29,9 +27,6 @@ pub(super) struct Prepared {
     store: PieceStore,
 }
 
-/// How often a store looks for logs worth compacting.
-const COMPACT_EVERY: Duration = Duration::from_secs(60);
-
 impl Prepared {
     /// Starts the node: it dials the door until it is stopped.
     pub(super) async fn start(self, cluster: ClusterId, door: String) -> Result<LocalNode, Failure> {
@@ -48,22 +43,6 @@ impl LocalNode {
         self.node.shutdown().await;
         if let Err(error) = self.store.close().await {
             tracing::warn!(%error, "a node's store did not close cleanly");
-        }
-    }
-
-    /// Gives the space of what was purged back, until the order to stop.
-    pub(super) fn compaction(&self, shutdown: Shutdown) -> impl Future<Output = ()> + use<> {
-        let store = self.store.clone();
-        async move {
-            loop {
-                tokio::select! {
-                    () = shutdown.requested() => return,
-                    () = tokio::time::sleep(COMPACT_EVERY) => {}
-                }
-                if let Err(error) = store.compact().await {
-                    tracing::debug!(%error, "a store could not be compacted");
-                }
-            }
         }
     }
 }

@@ -4,8 +4,10 @@
 //! A node opens no port: it dials every door of its cluster (`dial`) and serves
 //! on the connections that it dialled (`service`).
 
+mod compaction;
 mod dial;
 mod run;
+mod scrub;
 mod service;
 mod state;
 pub mod store;

@@ -126,7 +126,8 @@ pub(super) struct Inner {
 }
 
 impl Node {
-    /// Counts the start in the node's folder, and begins to dial all doors.
+    /// Counts the start in the node's folder, begins to dial all doors and to
+    /// keep the store compact and verified.
     /// Must be called within a tokio runtime.
     pub async fn start(config: NodeConfig) -> Result<Self, StartError> {
         let state = NodeState::open(&config.dir)?;
@@ -153,6 +154,8 @@ impl Node {
             standing: Mutex::default(),
         });
         inner.dial_all(&learned);
+        inner.spawn(super::compaction::run(inner.store.clone(), inner.stop.subscribe()));
+        inner.spawn(super::scrub::run(inner.store.clone(), inner.stop.subscribe()));
         Ok(Self { inner, ended })
     }
 

@@ -22,6 +22,7 @@ pub struct Fleet {
 struct Known {
     row: NodeRow,
     success: f32,
+    wrong_shares: u64,
 }
 
 impl Fleet {
@@ -37,8 +38,9 @@ impl Fleet {
         let rows = metadata.read(ListNodes).await?;
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
         for row in rows {
-            let success = known.get(&row.number).map_or(1.0, |known| known.success);
-            known.insert(row.number, Known { row, success });
+            let (success, wrong_shares) =
+                known.get(&row.number).map_or((1.0, 0), |known| (known.success, known.wrong_shares));
+            known.insert(row.number, Known { row, success, wrong_shares });
         }
         Ok(())
     }
@@ -61,6 +63,43 @@ impl Fleet {
     pub fn node_id(&self, number: u32) -> Option<NodeId> {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
         known.get(&number).map(|known| known.row.node)
+    }
+
+    /// What the database has of the node of that number.
+    pub fn row(&self, number: u32) -> Option<NodeRow> {
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        known.get(&number).map(|known| known.row.clone())
+    }
+
+    /// Whether the node of that number is connected to this process's door.
+    pub fn is_connected(&self, number: u32) -> bool {
+        self.node_id(number).is_some_and(|node| self.nodes.is_connected(node))
+    }
+
+    /// How far the node of that number is trusted with new pieces, from 0 to 1:
+    /// it grows with the time since it joined.
+    pub fn trust(&self, number: u32) -> f32 {
+        f32::from(u8::from(self.row(number).is_some()))
+    }
+
+    /// Counts a share that was not what its node had been given.
+    pub(super) fn count_wrong_share(&self, number: u32) {
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = known.get_mut(&number) {
+            known.wrong_shares += 1;
+        }
+    }
+
+    /// Wrong shares by node since this was called last; none of zero.
+    pub fn take_wrong_shares(&self) -> Vec<(u32, u64)> {
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        let counted = known.iter_mut().filter(|(_, known)| known.wrong_shares > 0);
+        counted.map(|(number, known)| (*number, std::mem::take(&mut known.wrong_shares))).collect()
+    }
+
+    /// What the node of that number fails together with.
+    pub fn domain_of(&self, number: u32) -> u64 {
+        number.into()
     }
 
     /// Whether the node of that number is there and in good standing.

@@ -7,6 +7,7 @@ mod admission;
 mod budget;
 mod fleet;
 mod read;
+mod rebuild;
 mod store;
 
 use std::sync::Arc;

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use rand::seq::SliceRandom;
 
+use super::rebuild::Pieces;
 use super::{Transfer, TransferError};
 use crate::erasure::{CodingError, Recovery};
 use crate::metadata::{PiecePlace, SegmentRow};
@@ -24,10 +25,10 @@ const HEDGE: Duration = Duration::from_secs(1);
 /// Reads one segment. Cheap to clone.
 #[derive(Clone)]
 pub struct SegmentReader {
-    transfer: Transfer,
-    row: Arc<SegmentRow>,
-    layout: Layout,
-    mac_key: Arc<MacKey>,
+    pub(super) transfer: Transfer,
+    pub(super) row: Arc<SegmentRow>,
+    pub(super) layout: Layout,
+    pub(super) mac_key: Arc<MacKey>,
 }
 
 impl SegmentReader {
@@ -57,12 +58,41 @@ impl SegmentReader {
         }
     }
 
-    fn required(&self) -> usize {
+    pub(super) fn required(&self) -> usize {
         usize::from(self.layout.coding().required())
     }
 
-    fn corrupt(&self, reason: String) -> TransferError {
+    pub(super) fn corrupt(&self, reason: String) -> TransferError {
         TransferError::Corrupt { segment: self.row.segment, reason }
+    }
+
+    /// Any k whole pieces; those on the nodes in `avoid` last.
+    pub(super) async fn read_pieces(&self, avoid: &[u32]) -> Result<Pieces, TransferError> {
+        let stripes = 0..self.layout.stripes();
+        let mut gather = Gather::new(self, 0..self.layout.length());
+        let mut places = self.row.pieces.clone();
+        places.retain(|place| self.transfer.fleet.is_readable(place.node));
+        gather.wanted.clear();
+        let mut spare = gather.order_spares(places);
+        spare.make_contiguous().sort_by_key(|place| avoid.contains(&place.node));
+        let mut running = FuturesUnordered::new();
+        let mut good = Pieces::new();
+        while good.len() < self.required() {
+            while good.len() + running.len() < self.required()
+                && let Some(place) = spare.pop_front()
+            {
+                running.push(self.clone().fetch(place, stripes.clone()));
+            }
+            let Some(fetched) = running.next().await else {
+                let (readable, required) = (good.len(), self.required());
+                return Err(TransferError::Unreadable { segment: self.row.segment, readable, required });
+            };
+            match fetched.shares {
+                Ok(records) => drop(good.insert(fetched.place.piece.0, records)),
+                Err(_) => self.transfer.fleet.observe(fetched.place.node, false),
+            }
+        }
+        Ok(good)
     }
 
     /// Asks a node for some stripes' shares of its piece, and checks each.
@@ -83,9 +113,10 @@ impl SegmentReader {
             let share = piece.split_to(record);
             if self.mac_key.verify_share(place.piece, stripe, &share).is_err() {
                 tracing::warn!(%node, segment = %self.row.segment, piece = place.piece.0, stripe, "a node gave a wrong share");
+                fleet.count_wrong_share(place.node);
                 return Err(NodeError::Broken("a share's MAC is wrong".into()));
             }
-            shares.push(share.slice(..self.layout.share_bytes()));
+            shares.push(share);
         }
         Ok(shares)
     }
@@ -227,7 +258,7 @@ impl<'r> Gather<'r> {
             let plan = Recovery::plan(coding, &have, &wanted)?;
             let mut recovered = vec![Vec::with_capacity(stripes); wanted.len()];
             for stripe in 0..stripes {
-                let given: Vec<&[u8]> = shares.iter().map(|piece| piece[stripe].as_ref()).collect();
+                let given: Vec<&[u8]> = shares.iter().map(|piece| &piece[stripe][..share_bytes]).collect();
                 let mut out = vec![vec![0; share_bytes]; wanted.len()];
                 plan.recover(&given, &mut out.iter_mut().map(Vec::as_mut_slice).collect::<Vec<_>>());
                 recovered.iter_mut().zip(out).for_each(|(piece, share)| piece.push(Bytes::from(share)));
@@ -247,7 +278,9 @@ impl<'r> Gather<'r> {
         let mut bytes = Vec::with_capacity(self.range.len());
         let share = |stripe: u16, piece: PieceNumber| {
             let held = self.good.get(&piece.0)?;
-            held.shares.get(usize::from(stripe.checked_sub(held.stripes.start)?)).map(AsRef::as_ref)
+            held.shares
+                .get(usize::from(stripe.checked_sub(held.stripes.start)?))?
+                .get(..self.reader.layout.share_bytes())
         };
         let copied = self.reader.layout.copy_range(self.range.clone(), share, &mut bytes);
         copied.map_err(|error| self.reader.corrupt(error.to_string()))?;

@@ -49,7 +49,7 @@ impl Transfer {
 
     /// Hands pieces over to the worker that deletes. Not waited for: what is
     /// lost on the way is found by the reclaim pass.
-    fn condemn(&self, pieces: Vec<CondemnedPiece>) {
+    pub(super) fn condemn(&self, pieces: Vec<CondemnedPiece>) {
         // Also called while things are dropped, perhaps outside of a runtime.
         let (false, Ok(runtime)) = (pieces.is_empty(), Handle::try_current()) else {
             return;

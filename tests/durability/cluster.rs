@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use super::client::Client;
 use crate::support::cairn::{Access, tell};
+use crate::support::client::Client;
 use crate::support::process::{Daemon, Invocation};
 
 const READY_LIMIT: Duration = Duration::from_secs(60);

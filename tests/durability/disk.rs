@@ -6,9 +6,9 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::client::{Body, Call, Client, between};
 use super::cluster::{Cluster, invocation};
 use super::ledger::{Ledger, TOKEN, Version};
+use crate::support::client::{Body, Call, Client, between};
 use crate::support::data::random;
 use crate::support::workdir::WorkDir;
 

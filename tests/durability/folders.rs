@@ -13,10 +13,10 @@ use rand::rngs::SmallRng;
 use rand::seq::{IndexedRandom as _, SliceRandom as _};
 use rand::{Rng as _, RngCore as _, SeedableRng as _};
 
-use super::client::{Body, Call, Client, between};
 use super::cluster::{Cluster, seed};
 use super::ledger::{TOKEN, Version};
 use crate::support::cairn::tell;
+use crate::support::client::{Body, Call, Client, between};
 use crate::support::workdir::WorkDir;
 
 const BUCKET: &str = "/folders";
@@ -312,7 +312,7 @@ impl Drop for Drill {
     }
 }
 
-fn put(client: &Client, key: &str, version: &Version) -> std::io::Result<super::client::Reply> {
+fn put(client: &Client, key: &str, version: &Version) -> std::io::Result<crate::support::client::Reply> {
     let path = format!("{BUCKET}/{key}");
     client.send(Call::new("PUT", &path).header(TOKEN, version.token.clone()).body(Body::Bytes(&version.body)))
 }

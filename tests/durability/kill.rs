@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 use rand::rngs::SmallRng;
 use rand::{Rng as _, RngCore as _, SeedableRng as _};
 
-use super::client::{Body, Call, Client, Reply, between};
 use super::cluster::{Cluster, seed};
 use super::ledger::{Ledger, TOKEN, Version};
+use crate::support::client::{Body, Call, Client, Reply, between};
 use crate::support::data::MIB;
 use crate::support::workdir::WorkDir;
 

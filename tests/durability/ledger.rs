@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 
-use super::client::{Call, Client, Reply};
+use crate::support::client::{Call, Client, Reply};
 use crate::support::data::sha256;
 
 /// Carries a word that no two versions share.

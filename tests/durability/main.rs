@@ -7,7 +7,6 @@
 #[path = "../support/mod.rs"]
 mod support;
 
-mod client;
 mod cluster;
 mod ledger;
 

@@ -4,8 +4,8 @@
 use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
-use super::client::{Body, Call, Client};
 use super::cluster::Cluster;
+use crate::support::client::{Body, Call, Client};
 use crate::support::data::{MIB, random};
 use crate::support::workdir::WorkDir;
 

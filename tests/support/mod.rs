@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each suite is a binary of its own and uses a part of this")]
 
 pub mod cairn;
+pub mod client;
 pub mod data;
 pub mod process;
 pub mod workdir;

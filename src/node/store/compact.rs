@@ -8,6 +8,7 @@
 //! log that they read.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::sync::oneshot;
@@ -26,6 +27,19 @@ const MOVE_BYTES: u64 = 4 << 20;
 const WORTH_PERCENT: u64 = 25;
 /// The same in a store that is nearly full.
 const WORTH_PERCENT_FULL: u64 = 5;
+
+/// Without hurry, compaction rests this many times as long as it worked: reads
+/// and puts have the disk for the rest. A busy disk makes it slower by itself.
+const REST: u32 = 3;
+/// A rest lasts this long at most, however long the work took.
+const REST_MAX: Duration = Duration::from_secs(2);
+
+/// Whether compaction makes way for others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Pace {
+    Gentle,
+    Fast,
+}
 
 /// A log to rewrite.
 struct Victim {
@@ -66,18 +80,37 @@ impl Index {
 impl PieceStore {
     /// One step of compaction: rewrites the log that gives back most, if that
     /// is worth it (a quarter of the log, less in a full store). Call it again
-    /// while the report says that space was freed.
+    /// while the report says that space was freed. Giving up waiting for it is
+    /// fine: what was moved until then is dead where it stood.
     pub async fn compact(&self) -> Result<CompactReport, StoreError> {
-        let _one_at_a_time = self.inner.compaction.lock().await;
+        self.compact_at(Pace::Fast).await
+    }
+
+    /// The same at a quarter of the speed, so that reads and puts keep theirs,
+    /// unless room is short.
+    pub async fn compact_gently(&self) -> Result<CompactReport, StoreError> {
+        self.compact_at(Pace::Gentle).await
+    }
+
+    /// Whether puts may soon find no room: an eighth of the capacity is left,
+    /// or less than compaction could give back.
+    pub fn short_of_room(&self) -> bool {
         let usage = self.usage();
-        let full = usage.writable_bytes < usage.capacity_bytes / 8;
-        let percent = if full { WORTH_PERCENT_FULL } else { WORTH_PERCENT };
+        let reserve = |(free, total): (u64, u64)| free.saturating_sub(super::usage::disk_reserve(total));
+        let disk = self.inner.disk.space(&self.inner.dir).map_or(u64::MAX, reserve);
+        let room = usage.writable_bytes.min(disk);
+        room < usage.capacity_bytes.min(disk) / 8 || room < usage.dead_bytes
+    }
+
+    async fn compact_at(&self, pace: Pace) -> Result<CompactReport, StoreError> {
+        let _one_at_a_time = self.inner.compaction.lock().await;
+        let percent = if self.short_of_room() { WORTH_PERCENT_FULL } else { WORTH_PERCENT };
         let mut report = CompactReport::default();
         loop {
             let victim = self.inner.shared.index().victim(percent);
             let Some(victim) = victim else { break };
             if victim.certain || self.gain(&victim).await? >= victim.wanted {
-                self.rewrite(&victim, &mut report).await?;
+                self.rewrite(&victim, pace, &mut report).await?;
                 break;
             }
             self.give_up(&victim);
@@ -110,7 +143,7 @@ impl PieceStore {
         }
     }
 
-    async fn rewrite(&self, victim: &Victim, report: &mut CompactReport) -> Result<(), StoreError> {
+    async fn rewrite(&self, victim: &Victim, pace: Pace, report: &mut CompactReport) -> Result<(), StoreError> {
         let number = victim.file.number;
         let newest = self.inner.shared.index().logs.keys().next_back() == Some(&number);
         if newest {
@@ -121,6 +154,7 @@ impl PieceStore {
         let mut scan = Scan::new(Arc::clone(&victim.file), 0, length);
         let mut ids = Vec::new();
         loop {
+            let began = Instant::now();
             let part = self.read_part(scan, report, &mut ids).await?;
             scan = part.scan;
             if part.records.is_empty() && part.ended {
@@ -128,6 +162,9 @@ impl PieceStore {
             }
             let records = part.records;
             report.moved_bytes += self.ask(|reply| Request::Move { log: number, records, reply }).await?;
+            if pace == Pace::Gentle && !self.short_of_room() {
+                tokio::time::sleep((began.elapsed() * REST).min(REST_MAX)).await;
+            }
         }
         if self.ask(|reply| Request::Unlink { log: number, ids, reply }).await? {
             report.log = Some(number);
@@ -167,7 +204,7 @@ impl PieceStore {
         })
         .await?;
         ids.append(&mut part.ids);
-        self.inner.shared.note_damage(&part.lost);
+        self.inner.shared.damage.note(part.lost.iter().copied());
         report.lost.append(&mut part.lost);
         Ok(part)
     }
@@ -177,7 +214,7 @@ impl PieceStore {
         let index = self.inner.shared.index();
         let ids: Vec<PieceId> = index.pieces.iter().filter(|(_, entry)| entry.log == log).map(|(id, _)| *id).collect();
         drop(index);
-        self.inner.shared.note_damage(&ids);
+        self.inner.shared.damage.note(ids.iter().copied());
         ids
     }
 

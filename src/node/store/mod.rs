@@ -15,6 +15,7 @@
 mod admit;
 mod checkpoint;
 mod compact;
+mod damage;
 mod disk;
 mod error;
 mod index;
@@ -27,26 +28,28 @@ mod report;
 mod scan;
 mod shared;
 mod usage;
+mod verify;
 mod writer;
 
 #[cfg(test)]
 mod tests;
 
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::JoinHandle;
 
 use bytes::Bytes;
 
+use self::damage::Damage;
 use self::disk::{Disk, RealDisk};
 pub use self::error::StoreError;
 use self::index::Entry;
 use self::log::LogFile;
 use self::queue::{Change, Draft, Queue, Request, Stored};
 use self::record::{BODY_BYTES_MAX, Header, Kind, body_checksum};
-pub use self::report::{CompactReport, LogPosition, OpenReport, PieceInfo, PieceState, StoreOptions, Usage};
+pub use self::report::{CompactReport, LogPosition, OpenReport, PieceInfo, PieceState, StoreOptions, Usage, Verified};
 use self::shared::Shared;
 use self::writer::{Active, Writer};
 use crate::types::{Epoch, PieceId};
@@ -64,6 +67,8 @@ pub struct PieceStore {
 struct Inner {
     shared: Arc<Shared>,
     options: StoreOptions,
+    disk: Arc<dyn Disk>,
+    dir: PathBuf,
     compaction: tokio::sync::Mutex<()>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
@@ -91,11 +96,11 @@ impl PieceStore {
             queue: Queue::default(),
             position: AtomicU64::new(opened.position),
             failure: Mutex::default(),
-            damaged: Mutex::new(opened.report.lost.iter().chain(&opened.report.torn).copied().collect()),
+            damage: Damage::of(opened.report.lost.iter().chain(&opened.report.torn).copied()),
         });
         let writer = Writer {
             shared: Arc::clone(&shared),
-            disk,
+            disk: Arc::clone(&disk),
             dir: dir.to_owned(),
             options: options.clone(),
             active,
@@ -111,7 +116,8 @@ impl PieceStore {
             .spawn(move || writer.run())
             .map_err(|error| StoreError::io("starting the writer of", dir, &error))?;
         let (compaction, thread) = (tokio::sync::Mutex::new(()), Mutex::new(Some(thread)));
-        Ok((PieceStore { inner: Arc::new(Inner { shared, options, compaction, thread }) }, opened.report))
+        let inner = Inner { shared, options, disk, dir: dir.to_owned(), compaction, thread };
+        Ok((PieceStore { inner: Arc::new(inner) }, opened.report))
     }
 
     /// Stores a piece and returns once it is durable. The same id with the same
@@ -144,7 +150,7 @@ impl PieceStore {
             let draft = Draft { header, body: body.clone() };
             match self.ask(|reply| Request::Put { draft, replacing, reply }).await? {
                 Stored::At(position) => {
-                    self.inner.shared.forget_damage(&id);
+                    self.inner.shared.damage.forget(&id);
                     return Ok(position);
                 }
                 Stored::Raced => {}
@@ -189,7 +195,7 @@ impl PieceStore {
         });
         let result = read.await;
         if matches!(result, Err(StoreError::Damaged { .. })) {
-            self.inner.shared.note_damage(&[id]);
+            self.inner.shared.note_damaged(id, &entry);
         }
         result
     }
@@ -215,7 +221,7 @@ impl PieceStore {
     pub async fn purge(&self, ids: &[PieceId]) -> Result<usize, StoreError> {
         let purged = self.change(Change::Purge, ids).await?;
         let gone: Vec<&PieceId> = ids.iter().filter(|id| self.stat(id).is_none()).collect();
-        gone.into_iter().for_each(|id| self.inner.shared.forget_damage(id));
+        gone.into_iter().for_each(|id| self.inner.shared.damage.forget(id));
         Ok(purged)
     }
 
@@ -249,7 +255,21 @@ impl PieceStore {
     /// Pieces found damaged or gone since the folder was opened: by opening it,
     /// by reads, by compaction. They stay listed until they are stored anew or purged.
     pub fn damaged(&self) -> Vec<PieceId> {
-        self.inner.shared.damaged().iter().copied().collect()
+        self.damaged_page(None, usize::MAX)
+    }
+
+    /// Up to `limit` of the damaged pieces in the order of their ids, those
+    /// after `after`.
+    pub fn damaged_page(&self, after: Option<PieceId>, limit: usize) -> Vec<PieceId> {
+        self.inner.shared.damage.page(after, limit)
+    }
+
+    /// Rises with every piece that is newly found damaged, and never falls
+    /// while the store is open; a store that is opened begins with the number
+    /// of those that opening found. Whoever told the list at this version has
+    /// told everything.
+    pub fn damage_version(&self) -> u64 {
+        self.inner.shared.damage.version()
     }
 
     /// Why the store takes no more puts, if it was found to be gone.

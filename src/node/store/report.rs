@@ -93,3 +93,17 @@ pub struct CompactReport {
     /// Pieces that were found damaged.
     pub lost: Vec<PieceId>,
 }
+
+/// What one step of verification read.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Verified {
+    /// The last piece that was read; the next step goes on after it. None once
+    /// there are no more.
+    pub last: Option<PieceId>,
+    /// Pieces that were read.
+    pub pieces: u64,
+    /// Bytes of their records.
+    pub bytes: u64,
+    /// Those that are damaged.
+    pub damaged: Vec<PieceId>,
+}

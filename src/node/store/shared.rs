@@ -1,9 +1,9 @@
 //! What the callers of a store and its writer share.
 
-use std::collections::BTreeSet;
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+use super::damage::Damage;
 use super::index::{Entry, Index};
 use super::log::LogFile;
 use super::queue::Queue;
@@ -15,7 +15,7 @@ pub(super) struct Shared {
     pub queue: Queue,
     pub position: AtomicU64,
     pub failure: Mutex<Option<String>>,
-    pub damaged: Mutex<BTreeSet<PieceId>>,
+    pub damage: Damage,
 }
 
 impl Shared {
@@ -45,15 +45,12 @@ impl Shared {
         *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason);
     }
 
-    pub(super) fn damaged(&self) -> MutexGuard<'_, BTreeSet<PieceId>> {
-        self.damaged.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(super) fn note_damage(&self, ids: &[PieceId]) {
-        self.damaged().extend(ids);
-    }
-
-    pub(super) fn forget_damage(&self, id: &PieceId) {
-        self.damaged().remove(id);
+    /// Lists a piece whose record at this place is damaged, unless it has been
+    /// stored anew or purged since.
+    pub(super) fn note_damaged(&self, id: PieceId, entry: &Entry) {
+        let index = self.index();
+        if index.pieces.get(&id).is_some_and(|now| now.place() == entry.place()) {
+            self.damage.note([id]);
+        }
     }
 }

@@ -130,9 +130,12 @@ async fn a_log_that_is_gone_is_said_piece_by_piece() {
     let (store, report) = open(dir.path(), &OPTIONS);
     let lost: Vec<_> = (0..PIECES).filter(|number| report.lost.contains(&id(*number))).collect();
     assert_eq!(lost, (18..36).collect::<Vec<_>>());
-    assert_eq!(store.damaged().len(), 18);
+    assert_eq!((store.damaged().len(), store.damage_version()), (18, 18));
+    let first = store.damaged_page(None, 10);
+    let rest = store.damaged_page(first.last().copied(), 10);
+    assert_eq!((first.len(), [first, rest].concat()), (10, store.damaged()), "it can be told page by page");
     store.put(id(18), Epoch(1), body(18, 1000)).await.unwrap();
-    assert_eq!(store.damaged().len(), 17);
+    assert_eq!((store.damaged().len(), store.damage_version()), (17, 18));
 }
 
 #[tokio::test]
@@ -164,7 +167,7 @@ async fn damage_while_it_runs_is_noticed_by_reads_and_repaired_by_puts() {
     let log = logs(&dir).remove(0);
     File::options().write(true).open(&log).unwrap().write_all_at(b"noise", 200).unwrap();
     assert_eq!(store.get(id(1), 0..1000).await, Err(StoreError::Damaged { id: id(1) }));
-    assert_eq!(store.damaged(), [id(1)]);
+    assert_eq!((store.damaged(), store.damage_version()), (vec![id(1)], 1));
     assert_eq!(store.get(id(1), 500..1000).await.unwrap(), body(1, 1000).slice(500..), "the rest may be of use");
     store.put(id(1), Epoch(1), body(1, 1000)).await.unwrap();
     assert_eq!(whole(&store, id(1)).await.unwrap(), body(1, 1000));
@@ -186,4 +189,31 @@ async fn compaction_keeps_what_is_left_of_damaged_pieces() {
     assert_eq!((report.log, report.lost), (Some(1), vec![id(0)]));
     assert_eq!(store.get(id(0), 0..1000).await, Err(StoreError::Damaged { id: id(0) }));
     assert_eq!(store.get(id(0), 500..1000).await.unwrap(), body(0, 1000).slice(500..));
+}
+
+#[tokio::test]
+async fn verification_finds_rot_that_nobody_read() {
+    let dir = filled().await;
+    let (store, _) = open(dir.path(), &OPTIONS);
+    let mut ids: Vec<_> = (0..PIECES).map(id).collect();
+    ids.sort_unstable();
+    let rotten = [(0, 64 + 64 + 10), (1, 64 + 5 * 1064 + 3), (2, 64 + 7 * 1064 + 1063)];
+    for (log, offset) in rotten {
+        File::options().write(true).open(&logs(&dir)[log]).unwrap().write_all_at(b"rot!", offset - 3).unwrap();
+    }
+    let (mut after, mut steps, mut pieces) = (None, 0, 0);
+    loop {
+        let verified = store.verify(after, 5000).await.unwrap();
+        assert!(verified.bytes <= 5000 + 1064 && verified.pieces > 0, "{verified:?}");
+        (steps, pieces) = (steps + 1, pieces + verified.pieces);
+        after = verified.last;
+        if after.is_none() {
+            break;
+        }
+    }
+    assert_eq!((pieces, steps), (PIECES, PIECES.div_ceil(5)));
+    let mut hit = vec![id(0), id(18 + 5), id(36 + 7)];
+    hit.sort_unstable();
+    assert_eq!((store.damaged(), store.damage_version()), (hit, 3));
+    assert_eq!(store.verify(ids.last().copied(), 1).await.unwrap().last, None, "a round ends after the last piece");
 }

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use aws_lc_rs::hmac;
 
-use crate::support::cairn::Access;
-use crate::support::data::{hex, sha256};
+use super::cairn::Access;
+use super::data::{hex, sha256};
 
 /// A read or write that does not move for so long has failed.
 const PATIENCE: Duration = Duration::from_secs(60);

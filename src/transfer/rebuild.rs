@@ -1,0 +1,133 @@
+//! Pieces of a segment anew, from any k of those that are left.
+//!
+//! Works on ciphertext alone: each share is checked by its MAC, and nothing is
+//! placed before the root over all data shares is the one that was recorded.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use tokio::time::{Duration, timeout};
+
+use super::read::SegmentReader;
+use super::{Transfer, TransferError};
+use crate::erasure::Recovery;
+use crate::metadata::{CondemnedPiece, PiecePlace, SegmentRow};
+use crate::segment::{Layout, SEGMENT_ROOT_BYTES, root_of};
+use crate::transport::NodeError;
+use crate::types::limits::MAC_BYTES;
+use crate::types::{Epoch, Incarnation, PieceNumber};
+
+/// The longest that placing may take. A node that is slower takes no pieces.
+const PLACING: Duration = Duration::from_secs(120);
+
+impl Transfer {
+    /// Computes the wanted pieces of a segment and puts each on its node, under
+    /// the incarnation of the caller's claim. Answers those that are durable;
+    /// the others failed, and are condemned. Pieces on the nodes in `avoid` are
+    /// read only where the others do not suffice.
+    ///
+    /// Fails without placing anything if fewer than k good pieces can be read,
+    /// or if what they give is not the segment that was recorded.
+    pub async fn rebuild(
+        &self,
+        row: &SegmentRow,
+        wanted: Vec<(PieceNumber, u32)>,
+        incarnation: Incarnation,
+        epoch: Epoch,
+        avoid: &[u32],
+    ) -> Result<Vec<PiecePlace>, TransferError> {
+        let reader = SegmentReader::new(self.clone(), row.clone())?;
+        let held = reader.required() + wanted.len();
+        let reserved = self.budget.pieces.reserve(reader.layout.piece_bytes() * held).await?;
+        let sources = reader.read_pieces(avoid).await?;
+        let numbers: Vec<PieceNumber> = wanted.iter().map(|(piece, _)| *piece).collect();
+        let computed = tokio::task::spawn_blocking(move || recompute(&reader, &sources, &numbers));
+        let pieces = computed.await.map_err(|_| TransferError::Closing)??;
+        let places = wanted.into_iter().map(|(piece, node)| PiecePlace { piece, node, incarnation });
+        let placed = self.place(row, places.zip(pieces).collect(), epoch).await;
+        drop(reserved);
+        Ok(placed)
+    }
+
+    /// Nodes that would take a piece of the segment each: in domains other than
+    /// those in `taken` and than one another's, the best first, and none that
+    /// holds a piece of it. Fewer where there are no more.
+    pub fn choose_for_repair(&self, row: &SegmentRow, count: usize, taken: &[u64]) -> Vec<u32> {
+        let piece_bytes = Layout::from_bytes(&row.layout).map_or(0, |layout| layout.piece_bytes());
+        let seed = u64::from_le_bytes(self.env.random());
+        let mut domains: BTreeSet<u64> = taken.iter().copied().collect();
+        let mut chosen = self.fleet.choose(usize::MAX, piece_bytes as u64, seed);
+        chosen.retain(|node| row.pieces.iter().all(|place| place.node != *node));
+        chosen.retain(|node| domains.insert(self.fleet.domain_of(*node)));
+        chosen.truncate(count);
+        chosen
+    }
+
+    async fn place(&self, row: &SegmentRow, pieces: Vec<(PiecePlace, Bytes)>, epoch: Epoch) -> Vec<PiecePlace> {
+        let mut doubtful: Vec<PiecePlace> = pieces.iter().map(|(place, _)| *place).collect();
+        let mut running: FuturesUnordered<_> = pieces
+            .into_iter()
+            .map(|(place, body)| async move {
+                let (Some(node), Some(id)) = (self.fleet.node_id(place.node), self.piece_id(row.segment, &place))
+                else {
+                    return (place, Err(NodeError::Offline));
+                };
+                (place, self.fleet.nodes().put_piece(node, id, epoch, body).await)
+            })
+            .collect();
+        let mut placed = Vec::new();
+        let all = async {
+            while let Some((place, outcome)) = running.next().await {
+                self.fleet.observe(place.node, outcome.is_ok());
+                match outcome {
+                    Ok(()) => placed.push(place),
+                    Err(error) => tracing::debug!(node = place.node, %error, "a rebuilt piece was not stored"),
+                }
+            }
+        };
+        let _ = timeout(PLACING, all).await;
+        doubtful.retain(|place| !placed.contains(place));
+        self.condemn(doubtful.iter().map(|&place| CondemnedPiece { segment: row.segment, place }).collect());
+        placed
+    }
+}
+
+/// Whole pieces by number: for each stripe its share and MAC, checked.
+pub(super) type Pieces = BTreeMap<u16, Vec<Bytes>>;
+
+/// The pieces that are wanted from k others, stripe by stripe.
+fn recompute(reader: &SegmentReader, sources: &Pieces, wanted: &[PieceNumber]) -> Result<Vec<Bytes>, TransferError> {
+    let (layout, key) = (&reader.layout, &reader.mac_key);
+    let have: Vec<PieceNumber> = sources.keys().map(|piece| PieceNumber(*piece)).collect();
+    let lost = (0..layout.coding().required()).filter(|piece| !sources.contains_key(piece)).map(PieceNumber);
+    let compute: Vec<PieceNumber> = wanted.iter().copied().chain(lost).collect();
+    let plan = Recovery::plan(layout.coding(), &have, &compute).map_err(|error| reader.corrupt(error.to_string()))?;
+    let mut pieces = vec![Vec::with_capacity(layout.piece_bytes()); wanted.len()];
+    let mut data_macs = Vec::with_capacity(usize::from(layout.stripes()) * reader.required());
+    let mut out = vec![vec![0; layout.share_bytes()]; compute.len()];
+    for stripe in 0..layout.stripes() {
+        let given: Vec<&[u8]> =
+            sources.values().map(|records| &records[usize::from(stripe)][..layout.share_bytes()]).collect();
+        plan.recover(&given, &mut out.iter_mut().map(Vec::as_mut_slice).collect::<Vec<_>>());
+        let macs: Vec<[u8; MAC_BYTES]> =
+            compute.iter().zip(&out).map(|(piece, share)| key.share_mac(*piece, stripe, share)).collect();
+        for (piece, (share, mac)) in pieces.iter_mut().zip(out.iter().zip(&macs)) {
+            piece.extend_from_slice(share);
+            piece.extend_from_slice(mac);
+        }
+        data_macs.extend((0..layout.coding().required()).map(|number| match sources.get(&number) {
+            Some(records) => mac_of(&records[usize::from(stripe)]),
+            None => macs[compute.iter().rposition(|piece| piece.0 == number).expect("what is lost is computed")],
+        }));
+    }
+    let root: [u8; SEGMENT_ROOT_BYTES] = root_of(layout, key, &data_macs);
+    match root == reader.row.root {
+        true => Ok(pieces.into_iter().map(Bytes::from).collect()),
+        false => Err(reader.corrupt("its pieces do not give the segment that was recorded".into())),
+    }
+}
+
+fn mac_of(record: &[u8]) -> [u8; MAC_BYTES] {
+    *record.last_chunk().expect("a record ends with a MAC that was checked")
+}

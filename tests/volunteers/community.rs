@@ -1,0 +1,252 @@
+//! A gateway and its volunteers' nodes, each a process with a folder.
+
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use rustix::process::Signal;
+use serde_json::Value;
+
+use crate::support::cairn::Access;
+use crate::support::client::Client;
+use crate::support::data;
+use crate::support::process::{Daemon, Invocation, Outcome};
+use crate::support::workdir::WorkDir;
+use crate::support::{free_port, poll};
+
+const CAIRN: &str = env!("CARGO_BIN_EXE_cairn");
+const READY_LIMIT: Duration = Duration::from_secs(60);
+const STOP_LIMIT: Duration = Duration::from_secs(20);
+/// How long something may take that the cluster does by itself.
+pub const SOON: Duration = Duration::from_secs(60);
+
+/// A running gateway.
+pub struct Gateway {
+    work: WorkDir,
+    daemon: Daemon,
+    access: Access,
+    door: u16,
+}
+
+impl Gateway {
+    /// Starts one on a fresh folder.
+    pub fn start(arguments: &[&str]) -> Self {
+        let (work, door) = (WorkDir::new("gateway"), free_port());
+        let (daemon, access) = launch(&work, door, arguments);
+        Self { work, daemon, access, door }
+    }
+
+    /// Stops it, kindly or not, and starts it again on the same folder.
+    pub fn restart(&mut self, signal: Signal, arguments: &[&str]) {
+        self.daemon.stop(signal, STOP_LIMIT);
+        (self.daemon, self.access) = launch(&self.work, self.door, arguments);
+    }
+
+    pub fn stop(&mut self, signal: Signal) {
+        self.daemon.stop(signal, STOP_LIMIT);
+    }
+
+    pub fn work(&self) -> &WorkDir {
+        &self.work
+    }
+
+    pub fn log(&self) -> String {
+        self.daemon.log()
+    }
+
+    pub fn client(&self) -> Client {
+        Client::new(&self.access)
+    }
+
+    /// `cairn` with these words, on the gateway's data directory.
+    pub fn operator(&self, words: &[&str]) -> Invocation {
+        Invocation::new(CAIRN, self.work.path()).args(words).arg("--data").arg(self.work.join("data"))
+    }
+
+    /// What a command of the operator's says as JSON.
+    pub fn json(&self, words: &[&str]) -> Value {
+        parsed(&self.operator(words).arg("--json").outcome())
+    }
+
+    /// A token, made with these words.
+    pub fn token(&self, words: &[&str]) -> String {
+        let made = self.operator(&["token", "create"]).args(words).run();
+        let token = made.text().trim().to_owned();
+        assert!(token.starts_with("cairn-join-1-") && !token.contains(char::is_whitespace), "{}", made.story());
+        token
+    }
+
+    /// A node that joins with this token.
+    pub fn node(&self, name: &str, token: &str, arguments: &[&str]) -> Node {
+        Node::start(&self.work, name, &[&["--join", token, "--capacity", "1GB"], arguments].concat())
+    }
+
+    /// So many nodes that join with one token, all of them connected.
+    pub fn nodes(&self, count: usize) -> Vec<Node> {
+        let token = self.token(&["--uses", "unlimited"]);
+        let nodes: Vec<Node> = (0..count).map(|number| self.node(&format!("node-{number}"), &token, &[])).collect();
+        self.wait_connected(count);
+        nodes
+    }
+
+    /// The rows of `cairn nodes list`.
+    pub fn rows(&self) -> Vec<Value> {
+        self.json(&["nodes", "list"]).as_array().expect("a list of nodes").clone()
+    }
+
+    /// The row of this node.
+    pub fn row(&self, node: &str) -> Value {
+        let row = self.rows().into_iter().find(|row| row["node"] == node);
+        row.unwrap_or_else(|| panic!("node {node} is not listed"))
+    }
+
+    pub fn wait_connected(&self, count: usize) {
+        let connected = || self.rows().iter().filter(|row| row["connected"] == true).count();
+        let reached = poll(SOON, Duration::from_millis(200), || (connected() >= count).then_some(()));
+        assert!(reached.is_some(), "{} of {count} nodes are connected: {}", connected(), self.log());
+    }
+
+    /// Waits until `ready` likes what `cairn status` says.
+    pub fn wait_status(&self, what: &str, ready: impl Fn(&Value) -> bool) -> Value {
+        let mut last = Value::Null;
+        let found = poll(SOON, Duration::from_millis(500), || {
+            last = self.json(&["status"]);
+            ready(&last).then(|| last.clone())
+        });
+        found.unwrap_or_else(|| panic!("{what} did not come: {last:#}\n{}", self.log()))
+    }
+}
+
+fn launch(work: &WorkDir, door: u16, arguments: &[&str]) -> (Daemon, Access) {
+    let door = format!("127.0.0.1:{door}");
+    let mut daemon = Invocation::new(CAIRN, work.path())
+        .args(["gateway", "--listen", "127.0.0.1:0", "--node-door", &door, "--data"])
+        .arg(work.join("data"))
+        .args(arguments)
+        .start_piped(&work.join("gateway.log"));
+    let lines = follow(daemon.take_stdout());
+    let mut seen = String::new();
+    let access = daemon.wait_until("endpoint and keys on stdout", READY_LIMIT, || {
+        seen.extend(lines.try_iter());
+        Access::parse(&seen)
+    });
+    (daemon, access)
+}
+
+fn follow(output: std::process::ChildStdout) -> mpsc::Receiver<String> {
+    let (lines, inbox) = mpsc::channel();
+    std::thread::spawn(move || {
+        for line in BufReader::new(output).lines().map_while(Result::ok) {
+            let _ = lines.send(line + "\n");
+        }
+    });
+    inbox
+}
+
+fn parsed(outcome: &Outcome) -> Value {
+    serde_json::from_slice(&outcome.stdout).unwrap_or_else(|error| panic!("no JSON: {error}: {}", outcome.story()))
+}
+
+/// A volunteer's node.
+pub struct Node {
+    dir: PathBuf,
+    folder: PathBuf,
+    log: PathBuf,
+    daemon: Daemon,
+}
+
+impl Node {
+    fn start(work: &WorkDir, name: &str, arguments: &[&str]) -> Self {
+        let (dir, folder, log) = (work.join(name), work.path().to_owned(), work.join(format!("{name}.log")));
+        let daemon = Self::invocation(&folder, &dir, arguments).start(&log);
+        Self { dir, folder, log, daemon }
+    }
+
+    /// `cairn node` on a folder, not started yet.
+    pub fn invocation(folder: &Path, dir: &Path, arguments: &[&str]) -> Invocation {
+        Invocation::new(CAIRN, folder).args(["node", "--data"]).arg(dir).args(arguments)
+    }
+
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    pub fn log(&self) -> String {
+        self.daemon.log()
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.daemon.pid()
+    }
+
+    /// Ends it and starts it again without a token.
+    pub fn restart(&mut self, signal: Signal) {
+        self.stop(signal);
+        self.daemon = Self::invocation(&self.folder, &self.dir, &[]).start(&self.log);
+    }
+
+    pub fn stop(&mut self, signal: Signal) {
+        self.daemon.stop(signal, STOP_LIMIT);
+    }
+
+    /// `cairn node status --json`.
+    pub fn status(&self) -> Value {
+        let status = Invocation::new(CAIRN, &self.folder).args(["node", "status", "--json", "--data"]).arg(&self.dir);
+        parsed(&status.run())
+    }
+
+    /// Its id, as soon as it says so.
+    pub fn id(&self) -> String {
+        let id = || self.status()["node"].as_str().map(str::to_owned);
+        poll(SOON, Duration::from_millis(100), id).expect("a node has an id")
+    }
+
+    /// `cairn node leave`, to its end.
+    pub fn leave(&self) -> Outcome {
+        Invocation::new(CAIRN, &self.folder)
+            .args(["node", "leave", "--data"])
+            .arg(&self.dir)
+            .limit_seconds(120)
+            .outcome()
+    }
+}
+
+/// Sizes of every kind: inline, shared, one segment, several.
+pub const SIZES: [u64; 5] = [1000, 40_000, 700_000, 9_000_000, 20_000_000];
+
+/// Objects of all sizes, and what they hold.
+pub struct Objects {
+    bucket: String,
+    digests: Vec<(String, String)>,
+}
+
+impl Objects {
+    /// Puts `rounds` objects of every size into a bucket of their own.
+    pub fn put(gateway: &Gateway, bucket: &str, rounds: u64) -> Self {
+        gateway.client().put(&format!("/{bucket}"), &[]).expect("an answer").ok("make a bucket");
+        let mut objects = Self { bucket: bucket.to_owned(), digests: Vec::new() };
+        objects.more(gateway, rounds);
+        objects
+    }
+
+    /// Puts `rounds` more of every size.
+    pub fn more(&mut self, gateway: &Gateway, rounds: u64) {
+        for _ in 0..rounds {
+            for size in SIZES {
+                let path = format!("/{}/{}-{size}", self.bucket, self.digests.len());
+                let bytes = data::random(self.digests.len() as u64, size);
+                gateway.client().put(&path, &bytes).expect("an answer").ok(&path);
+                self.digests.push((path, data::sha256(&bytes)));
+            }
+        }
+    }
+
+    /// Reads all of them and compares.
+    pub fn check(&self, gateway: &Gateway) {
+        for (path, digest) in &self.digests {
+            let reply = gateway.client().get(path).expect("an answer").ok(path);
+            assert_eq!(data::sha256(&reply.body), *digest, "{path} has changed");
+        }
+    }
+}

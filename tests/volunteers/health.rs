@@ -1,0 +1,69 @@
+//! What disks and old copies do to pieces, and that it is made good.
+
+use std::fs::OpenOptions;
+use std::os::unix::fs::FileExt as _;
+use std::path::Path;
+
+use rustix::process::Signal;
+
+use crate::community::{Gateway, Objects};
+
+/// Changes bytes in the middle of every log.
+fn spoil(dir: &Path) {
+    for entry in std::fs::read_dir(dir.join("logs")).expect("a node has logs") {
+        let path = entry.expect("a folder entry").path();
+        let file = OpenOptions::new().read(true).write(true).open(&path).expect("its own file");
+        let length = file.metadata().expect("it is open").len();
+        for at in (10_000..length).step_by(300_000) {
+            let mut byte = [0];
+            file.read_exact_at(&mut byte, at).expect("within the file");
+            file.write_all_at(&[!byte[0]], at).expect("within the file");
+        }
+    }
+}
+
+#[test]
+fn damage_that_a_node_finds_is_repaired_without_being_asked() {
+    let gateway = Gateway::start(&["--scheme", "2/2/3/4"]);
+    let mut nodes = gateway.nodes(5);
+    let objects = Objects::put(&gateway, "kept", 2);
+    nodes[1].stop(Signal::TERM);
+    spoil(nodes[1].dir());
+    // Without its checkpoint the node reads all records when it starts, and finds out.
+    std::fs::remove_file(nodes[1].dir().join("index.checkpoint")).expect("a store that was closed has one");
+    nodes[1].restart(Signal::TERM);
+    gateway.wait_connected(5);
+    gateway.wait_status("repair of the damage", |status| {
+        status["segments"]["pieces_repaired"].as_u64() > Some(0) && status["segments"]["queue"] == 0
+    });
+    objects.check(&gateway);
+}
+
+#[test]
+fn a_node_that_was_set_back_is_noticed_and_made_whole() {
+    let gateway = Gateway::start(&["--scheme", "2/2/3/4"]);
+    let mut nodes = gateway.nodes(4);
+    let mut objects = Objects::put(&gateway, "kept", 1);
+    nodes[0].stop(Signal::TERM);
+    let image = gateway.work().join("image");
+    let copy = |from: &Path, to: &Path| {
+        let copied = std::process::Command::new("cp").arg("-a").arg(from).arg(to).status();
+        assert!(copied.expect("cp runs").success());
+    };
+    copy(nodes[0].dir(), &image);
+    nodes[0].restart(Signal::TERM);
+    gateway.wait_connected(4);
+    objects.more(&gateway, 1);
+    nodes[0].stop(Signal::TERM);
+    std::fs::remove_dir_all(nodes[0].dir()).expect("its own folder");
+    copy(&image, nodes[0].dir());
+    nodes[0].restart(Signal::TERM);
+    gateway.wait_connected(4);
+    let id = nodes[0].id();
+    assert_eq!(gateway.row(&id)["rollbacks"], 1);
+    assert!(gateway.log().contains("older state"), "{}", gateway.log());
+    gateway.wait_status("repair of what is missing", |status| {
+        status["segments"]["pieces_repaired"].as_u64() > Some(0) && status["segments"]["queue"] == 0
+    });
+    objects.check(&gateway);
+}
