@@ -76,7 +76,8 @@ fn record_at(file: &File, place: Place) -> Option<(Header, Vec<u8>)> {
 #[tokio::test]
 async fn a_falsified_piece_looks_sound_to_its_node() {
     let work = WorkDir::new("liar");
-    let (store, _) = PieceStore::open(work.path(), StoreOptions::default()).expect("an empty folder");
+    let options = StoreOptions { capacity_bytes: 1 << 30, log_bytes_max: 64 << 20 };
+    let (store, _) = PieceStore::open(work.path(), options).expect("an empty folder");
     let (id, body) = (PieceId::from_bytes([7; 16]), vec![1; 5000]);
     store.put(id, Epoch(1), body.clone().into()).await.expect("there is room");
     assert_eq!(falsify(work.path()), 1);
