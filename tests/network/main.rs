@@ -21,6 +21,7 @@ mod load;
 mod node;
 mod view;
 
+mod leaving;
 mod liar;
 mod links;
 mod outages;

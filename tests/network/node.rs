@@ -60,6 +60,12 @@ impl Node {
         self.command(&["--join", token]).limit_seconds(30).fails()
     }
 
+    /// Says that the volunteer wants the disk back.
+    pub fn leave(&self) {
+        let folder = self.data.parent().expect("the folder has a parent");
+        self.host.space().invoke(CAIRN, folder).args(["node", "leave", "--data"]).arg(&self.data).run();
+    }
+
     fn command(&self, more: &[&str]) -> Invocation {
         let folder = self.data.parent().expect("the folder has a parent");
         self.host

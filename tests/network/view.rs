@@ -13,6 +13,8 @@ pub struct NodeView {
     pub pieces: u64,
     /// Shares that were not what it had been given.
     pub wrong: u64,
+    /// How it stands: active, suspended, draining, left, gone.
+    pub state: String,
 }
 
 /// All nodes by id.
@@ -26,6 +28,7 @@ fn view(node: &Value) -> NodeView {
         online: node["connected"].as_bool().unwrap_or_else(|| panic!("no connected in {node}")),
         pieces: number(node, "pieces"),
         wrong: number(node, "wrong_shares"),
+        state: text(node, "state"),
     }
 }
 
