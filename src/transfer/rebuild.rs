@@ -3,20 +3,21 @@
 //! Works on ciphertext alone: each share is checked by its MAC, and nothing is
 //! placed before the root over all data shares is the one that was recorded.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::time::{Duration, timeout};
 
+use super::fleet::Ask;
 use super::read::SegmentReader;
-use super::{Transfer, TransferError};
+use super::upload::put;
+use super::{FULL_PIECE_BYTES, Transfer, TransferError};
 use crate::erasure::Recovery;
-use crate::metadata::{CondemnedPiece, PiecePlace, SegmentRow};
+use crate::metadata::{PiecePlace, SegmentRow};
 use crate::segment::{Layout, SEGMENT_ROOT_BYTES, root_of};
-use crate::transport::NodeError;
 use crate::types::limits::MAC_BYTES;
-use crate::types::{Epoch, Incarnation, PieceNumber};
+use crate::types::{Epoch, Incarnation, PieceNumber, SegmentId};
 
 /// The longest that placing may take. A node that is slower takes no pieces.
 const PLACING: Duration = Duration::from_secs(120);
@@ -45,7 +46,7 @@ impl Transfer {
         let computed = tokio::task::spawn_blocking(move || recompute(&reader, &sources, &numbers));
         let pieces = computed.await.map_err(|_| TransferError::Closing)??;
         let places = wanted.into_iter().map(|(piece, node)| PiecePlace { piece, node, incarnation });
-        let placed = self.place(row, places.zip(pieces).collect(), epoch).await;
+        let placed = self.place(row.segment, places.zip(pieces).collect(), epoch).await;
         drop(reserved);
         Ok(placed)
     }
@@ -54,42 +55,46 @@ impl Transfer {
     /// those in `taken` and than one another's, the best first, and none that
     /// holds a piece of it. Fewer where there are no more.
     pub fn choose_for_repair(&self, row: &SegmentRow, count: usize, taken: &[u64]) -> Vec<u32> {
-        let piece_bytes = Layout::from_bytes(&row.layout).map_or(0, |layout| layout.piece_bytes());
+        let piece_bytes =
+            Layout::from_bytes(&row.layout).map_or(FULL_PIECE_BYTES, |layout| layout.piece_bytes()) as u64;
+        let nodes = row.pieces.iter().map(|place| place.node).collect();
+        let domains = taken.iter().copied().collect();
         let seed = u64::from_le_bytes(self.env.random());
-        let mut domains: BTreeSet<u64> = taken.iter().copied().collect();
-        let mut chosen = self.fleet.choose(usize::MAX, piece_bytes as u64, seed);
-        chosen.retain(|node| row.pieces.iter().all(|place| place.node != *node));
-        chosen.retain(|node| domains.insert(self.fleet.domain_of(*node)));
-        chosen.truncate(count);
-        chosen
+        self.fleet.choose(Ask { count, piece_bytes, nodes, domains, strict: true }, seed)
     }
 
-    async fn place(&self, row: &SegmentRow, pieces: Vec<(PiecePlace, Bytes)>, epoch: Epoch) -> Vec<PiecePlace> {
-        let mut doubtful: Vec<PiecePlace> = pieces.iter().map(|(place, _)| *place).collect();
-        let mut running: FuturesUnordered<_> = pieces
-            .into_iter()
-            .map(|(place, body)| async move {
-                let (Some(node), Some(id)) = (self.fleet.node_id(place.node), self.piece_id(row.segment, &place))
-                else {
-                    return (place, Err(NodeError::Offline));
-                };
-                (place, self.fleet.nodes().put_piece(node, id, epoch, body).await)
-            })
-            .collect();
-        let mut placed = Vec::new();
+    async fn place(&self, segment: SegmentId, pieces: Vec<(PiecePlace, Bytes)>, epoch: Epoch) -> Vec<PiecePlace> {
+        let places = pieces.iter().map(|(place, _)| *place).collect();
+        let mut placing = Placing { transfer: self, segment, doubtful: places, placed: Vec::new() };
+        let put = |(place, body)| put(self.clone(), segment, place, epoch, body);
+        let mut running: FuturesUnordered<_> = pieces.into_iter().map(put).collect();
         let all = async {
             while let Some((place, outcome)) = running.next().await {
-                self.fleet.observe(place.node, outcome.is_ok());
                 match outcome {
-                    Ok(()) => placed.push(place),
+                    Ok(()) => placing.placed.push(place),
                     Err(error) => tracing::debug!(node = place.node, %error, "a rebuilt piece was not stored"),
                 }
             }
         };
         let _ = timeout(PLACING, all).await;
-        doubtful.retain(|place| !placed.contains(place));
-        self.condemn(doubtful.iter().map(|&place| CondemnedPiece { segment: row.segment, place }).collect());
+        let placed = std::mem::take(&mut placing.placed);
+        placing.doubtful.retain(|place| !placed.contains(place));
         placed
+    }
+}
+
+/// Pieces on their way. What may be left somewhere is condemned, however this
+/// ends.
+struct Placing<'t> {
+    transfer: &'t Transfer,
+    segment: SegmentId,
+    doubtful: Vec<PiecePlace>,
+    placed: Vec<PiecePlace>,
+}
+
+impl Drop for Placing<'_> {
+    fn drop(&mut self) {
+        self.transfer.condemn(self.segment, &self.doubtful);
     }
 }
 

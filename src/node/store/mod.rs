@@ -109,6 +109,8 @@ impl PieceStore {
             next_sequence: opened.position + 1,
             no_room_until: None,
             since_checkpoint: 0,
+            saving: None,
+            stop_saving: Arc::default(),
             lock: opened.lock,
         };
         let thread = std::thread::Builder::new()

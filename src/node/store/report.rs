@@ -34,6 +34,8 @@ pub struct OpenReport {
     pub pieces: u64,
     /// Whether the checkpoint saved reading the logs.
     pub from_checkpoint: bool,
+    /// Records read from the logs: with a checkpoint only those after it.
+    pub records_read: u64,
 }
 
 /// Whether a piece is wanted.

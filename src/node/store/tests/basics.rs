@@ -173,6 +173,12 @@ async fn compaction_returns_all_space_and_stops() {
     store.trash(&ids).await.unwrap();
     store.purge(&ids).await.unwrap();
     compact_all(&store).await;
+    assert_eq!(store.usage().dead_bytes, 0);
+    // Until the next checkpoint, it is kept in mind that they were purged.
+    store.close().await.unwrap();
+    drop(store);
+    let (store, _) = open(dir.path(), &options);
+    compact_all(&store).await;
     let usage = store.usage();
     assert_eq!((usage.live_bytes, usage.trash_bytes, usage.dead_bytes), (0, 0, 0));
     assert!(usage.overhead_bytes < 1000, "no tombstone outlives what it stands for: {usage:?}");
@@ -201,5 +207,48 @@ async fn readers_go_on_while_compaction_moves_their_pieces() {
         store.compact().await.unwrap();
     }
     reads.await.unwrap();
+    assert_adds_up(dir.path(), &store);
+}
+
+/// What a start costs does not grow with the store, only with what happened
+/// since the last checkpoint.
+#[tokio::test]
+async fn a_start_with_a_checkpoint_reads_only_what_came_after_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = open(dir.path(), &ROOMY);
+    let puts = (0..3000).map(|number| store.put(id(number), Epoch(1), body(number, 100)));
+    futures_util::future::join_all(puts).await.into_iter().for_each(|stored| assert!(stored.is_ok()));
+    store.close().await.unwrap();
+    drop(store);
+    let (store, report) = open(dir.path(), &ROOMY);
+    assert_eq!((report.from_checkpoint, report.pieces, report.records_read), (true, 3000, 0));
+    store.put(id(3000), Epoch(1), body(3000, 100)).await.unwrap();
+    store.trash(&[id(1), id(2)]).await.unwrap();
+    drop(store);
+    let (store, report) = open(dir.path(), &ROOMY);
+    assert_eq!((report.from_checkpoint, report.pieces, report.records_read), (true, 3001, 3));
+    assert_eq!(whole(&store, id(2999)).await.unwrap(), body(2999, 100));
+    drop(store);
+    std::fs::remove_file(dir.path().join("index.checkpoint")).unwrap();
+    let (_, report) = open(dir.path(), &ROOMY);
+    assert_eq!((report.from_checkpoint, report.pieces, report.records_read), (false, 3001, 3004));
+}
+
+/// A node that is never closed cleanly gets checkpoints, too.
+#[tokio::test]
+async fn checkpoints_are_written_while_it_runs() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = StoreOptions { log_bytes_max: 1 << 20, ..ROOMY };
+    let (store, _) = open(dir.path(), &options);
+    let mut number = 0;
+    while !dir.path().join("index.checkpoint").exists() {
+        assert!(number < 10_000, "no checkpoint after {number} puts");
+        store.put(id(number), Epoch(1), body(number, 100)).await.unwrap();
+        number += 1;
+    }
+    drop(store);
+    let (store, report) = open(dir.path(), &options);
+    assert_eq!((report.from_checkpoint, report.pieces), (true, number));
+    assert!(report.records_read < number, "{report:?}");
     assert_adds_up(dir.path(), &store);
 }

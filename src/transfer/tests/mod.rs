@@ -1,0 +1,1 @@
+//! Segments over real sockets, with nodes that misbehave.
