@@ -169,7 +169,7 @@ impl Cluster {
 
     /// What the gateway says of all nodes, by id.
     pub fn view(&self) -> BTreeMap<String, NodeView> {
-        nodes_of(&self.gateway.show(&["nodes", "list"]))
+        nodes_of(self.gateway.show(&["nodes", "list"]))
     }
 
     /// Waits until the gateway sees exactly these nodes come (`online`) or go.
@@ -178,7 +178,7 @@ impl Cluster {
         let mut waited: Vec<&Node> = nodes.into_iter().collect();
         let all = poll(limit, Duration::from_millis(250), || {
             let view = self.view();
-            waited.retain(|node| view.get(node.id()).is_none_or(|seen| seen.online != online));
+            waited.retain(|node| view.get(node.id()).is_none_or(|seen| seen.connected != online));
             waited.is_empty().then_some(())
         });
         if all.is_none() {

@@ -22,7 +22,7 @@ fn a_node_that_leaves_takes_nothing_with_it() {
     let mut load = Load::start(&turn, "leaving", &Plan::steady());
     load.wait_for("pieces on it", Duration::from_secs(30), |_| {
         std::thread::sleep(Duration::from_millis(400));
-        turn.view()[guest.id()].pieces > 10
+        guest.pieces() > 10
     });
     guest.leave();
     std::thread::sleep(Duration::from_millis(500));

@@ -22,17 +22,17 @@ fn a_node_that_answers_garbage() {
     let liar = &turn.nodes_in_the_open()[6];
     let mut load = Load::start(&turn, "garbage", &Plan { pause: Duration::from_millis(50), ..Plan::steady() });
     load.go_on_for(Duration::from_secs(4));
-    let before = turn.view()[liar.id()].wrong;
+    let before = turn.view()[liar.id()].wrong_shares;
     let falsified = falsify(liar.data());
     assert!(falsified > 10, "only {falsified} pieces of the node were changed");
     load.go_on_for(Duration::from_secs(2));
     // The program ends with an error if a byte is not what was written.
     let ledger = load.finish();
     println!("garbage in {falsified} pieces:{}", ledger.require_no_errors().figures());
-    let after = turn.view()[liar.id()].wrong;
+    let after = turn.view()[liar.id()].wrong_shares;
     assert!(after > before, "{before} wrong shares were counted before, and {after} after");
     for node in turn.nodes().iter().filter(|node| node.name() != liar.name()) {
-        assert_eq!(turn.view()[node.id()].wrong, 0, "{} told the truth", node.name());
+        assert_eq!(turn.view()[node.id()].wrong_shares, 0, "{} told the truth", node.name());
     }
 }
 

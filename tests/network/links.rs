@@ -5,20 +5,21 @@ use std::time::Duration;
 use crate::cluster::turn;
 use crate::faults::{LongLine, Loss};
 use crate::load::{Load, Plan};
+use crate::node::Node;
 
 /// They joined when the cluster was made. Here they are given pieces and asked
 /// for them, on connections that they dialled.
 #[test]
 fn nodes_behind_routers_join_and_serve() {
     let turn = turn();
-    let before = turn.view();
+    let nodes = turn.nodes_behind_routers();
+    let before: Vec<u64> = nodes.iter().map(Node::pieces).collect();
     let mut load = Load::start(&turn, "routers", &Plan::steady());
     load.go_on_for(Duration::from_secs(6));
     let ledger = load.finish();
     println!("routers:{}", ledger.require_no_errors().figures());
-    let after = turn.view();
-    for node in turn.nodes_behind_routers() {
-        let (before, after) = (before[node.id()].pieces, after[node.id()].pieces);
+    for (node, before) in nodes.iter().zip(before) {
+        let after = node.pieces();
         assert!(after > before, "{} behind a router had {before} pieces and has {after}", node.name());
     }
 }
@@ -39,8 +40,5 @@ fn long_and_lossy_lines_hold_nobody_up() {
     let ledger = load.finish();
     println!("long and lossy:{}", ledger.require_no_errors().figures());
     turn.wait_seen(nodes, true, Duration::from_secs(20));
-    let view = turn.view();
-    let given: Vec<u64> = nodes.iter().map(|node| view[node.id()].pieces).collect();
-    println!("pieces on them: {given:?}");
     drop((up, down, lines));
 }

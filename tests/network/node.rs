@@ -138,6 +138,12 @@ impl Node {
         outcome.status.success().then(|| serde_json::from_slice(&outcome.stdout).expect("--json prints JSON"))
     }
 
+    /// Pieces on its disk, as it says itself.
+    pub fn pieces(&self) -> u64 {
+        let status = self.status().unwrap_or_else(|| panic!("no status of {}: {}", self.name, self.story()));
+        status["disk"]["pieces"].as_u64().unwrap_or_else(|| panic!("no pieces in {status}"))
+    }
+
     fn daemon(&self) -> MutexGuard<'_, Option<Daemon>> {
         self.daemon.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -59,13 +59,11 @@ fn an_address_that_changes_in_mid_transfer() {
     load.go_on_for(Duration::from_secs(2));
     nodes.iter().for_each(|node| node.host().renumber(turn.free_address()));
     let then = SystemTime::now();
-    let view = turn.view();
-    let before: Vec<u64> = nodes.iter().map(|node| view[node.id()].pieces).collect();
+    let before: Vec<u64> = nodes.iter().map(Node::pieces).collect();
     // Their old connections look alive at first: new pieces show that they are
     // back, more of them than were on their way.
     let back = poll(BACK_WITHIN, Duration::from_millis(250), || {
-        let view = turn.view();
-        let serves = |(node, before): (&Node, &u64)| view[node.id()].pieces > before + 3;
+        let serves = |(node, before): (&Node, &u64)| node.pieces() > before + 3;
         nodes.iter().zip(&before).all(serves).then(|| then.elapsed().unwrap_or_default())
     });
     let back = back.unwrap_or_else(|| panic!("not back from a new address: {}", nodes[0].story()));

@@ -101,7 +101,8 @@ fn a_copied_identity_is_noticed() {
         turn.gateway().story()
     );
     assert!(said(&|| copy.log(), "identity"), "the copy's volunteer is told: {}", copy.story());
-    assert!(turn.view()[original.id()].online, "the original stays");
+    let seen = &turn.view()[original.id()];
+    assert!(seen.connected && seen.refused_duplicates() > 0, "the original stays: {seen:?}");
     // When the original is gone, the copy may take its place.
     original.stop(Signal::TERM);
     turn.wait_seen([&copy], true, Duration::from_secs(60));
@@ -120,18 +121,19 @@ fn a_folder_from_an_old_image_is_noticed() {
     copy_folder(node.data(), &image);
     node.start();
     turn.wait_seen([&node], true, SOON);
-    let before = turn.view()[node.id()].pieces;
+    let before = node.pieces();
     let mut load = Load::start(&turn, "rollback", &Plan::steady());
     load.wait_for("pieces on it", SOON, |_| {
         std::thread::sleep(Duration::from_millis(400));
-        turn.view()[node.id()].pieces > before + 3
+        node.pieces() > before + 3
     });
     node.stop(Signal::TERM);
     std::fs::remove_dir_all(node.data()).expect("the folder is ours");
     copy_folder(&image, node.data());
     node.start();
-    let told = || turn.gateway().log().contains("older state").then_some(());
-    assert!(poll(SOON, Duration::from_millis(100), told).is_some(), "the operator is told: {}", node.story());
+    let told = || (turn.view()[node.id()].rollbacks == 1).then_some(());
+    assert!(poll(SOON, Duration::from_millis(200), told).is_some(), "the operator is not told: {}", node.story());
+    assert!(turn.gateway().log().contains("older state"), "{}", turn.gateway().story());
     // Every object is read again at the end, also those with a piece there.
     load.finish().require_no_errors();
 }

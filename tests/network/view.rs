@@ -2,40 +2,38 @@
 
 use std::collections::BTreeMap;
 
+use serde::Deserialize;
 use serde_json::Value;
 
 /// A node as the gateway sees it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Deserialize)]
 pub struct NodeView {
+    node: String,
     /// It has a connection that answers.
-    pub online: bool,
-    /// Pieces that it holds.
-    pub pieces: u64,
+    pub connected: bool,
     /// Shares that were not what it had been given.
-    pub wrong: u64,
+    pub wrong_shares: u64,
+    /// How often it came back with an older state than it had shown.
+    pub rollbacks: u64,
     /// How it stands: active, suspended, draining, left, gone.
     pub state: String,
+    connection: Option<Connection>,
 }
 
-/// All nodes by id.
-pub fn nodes_of(list: &Value) -> BTreeMap<String, NodeView> {
-    let nodes = list["nodes"].as_array().unwrap_or_else(|| panic!("no list of nodes in {list}"));
-    nodes.iter().map(|node| (text(node, "node"), view(node))).collect()
+#[derive(Debug, Clone, Deserialize)]
+struct Connection {
+    refused_duplicates: u64,
 }
 
-fn view(node: &Value) -> NodeView {
-    NodeView {
-        online: node["connected"].as_bool().unwrap_or_else(|| panic!("no connected in {node}")),
-        pieces: number(node, "pieces"),
-        wrong: number(node, "wrong_shares"),
-        state: text(node, "state"),
+impl NodeView {
+    /// How often another instance with its identity was refused.
+    pub fn refused_duplicates(&self) -> u64 {
+        self.connection.as_ref().map_or(0, |connection| connection.refused_duplicates)
     }
 }
 
-fn text(node: &Value, name: &str) -> String {
-    node[name].as_str().unwrap_or_else(|| panic!("no {name} in {node}")).to_owned()
-}
-
-fn number(node: &Value, name: &str) -> u64 {
-    node[name].as_u64().unwrap_or_else(|| panic!("no {name} in {node}"))
+/// All nodes by id.
+pub fn nodes_of(list: Value) -> BTreeMap<String, NodeView> {
+    let nodes: Vec<NodeView> = serde_json::from_value(list).expect("a list of nodes as the operator sees them");
+    nodes.into_iter().map(|node| (node.node.clone(), node)).collect()
 }
