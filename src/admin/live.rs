@@ -3,9 +3,11 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use super::nodes::RecordView;
 use super::status::{PutsView, SegmentsView};
 use crate::erasure::Scheme;
 use crate::metadata::{Metadata, MetadataError, NodeRow, NodeState};
+use crate::placement::{DomainFacts, failure_domains};
 use crate::transfer::Transfer;
 use crate::transport::NodeStatus;
 use crate::types::NodeId;
@@ -42,15 +44,22 @@ impl Live {
     }
 
     /// Whether PUTs are possible now.
-    pub(super) fn puts(&self, domains: &Domains, rows: &[NodeRow]) -> PutsView {
-        let connected = self.connected();
-        let here = domains.count(rows.iter().filter(|row| row.state.is_member() && connected.contains_key(&row.node)));
+    pub(super) fn puts(&self) -> PutsView {
+        let readiness = self.transfer.readiness();
         PutsView {
-            possible: self.transfer.check_writable().is_ok(),
-            missing: self.transfer.check_writable().err().map(|error| error.to_string()),
-            domains_needed: self.transfer.scheme().optimal().into(),
-            domains_connected: here,
+            possible: readiness.missing.is_none(),
+            missing: readiness.missing,
+            domains_registered: readiness.registered_domains,
+            domains_connected: readiness.connected_domains,
+            domains_writable: readiness.writable_domains,
+            domains_needed: readiness.needed.max(readiness.scheme.optimal()).into(),
         }
+    }
+
+    /// How a node has done lately.
+    pub(super) fn record(&self, node: u32) -> RecordView {
+        let fleet = self.transfer.fleet();
+        RecordView { trust: fleet.trust(node), success: fleet.success(node), slow: fleet.is_slow(node) }
     }
 
     /// How the segments are; none before they were counted once.
@@ -68,8 +77,16 @@ impl Live {
 pub(super) struct Domains(BTreeMap<u32, u64>);
 
 impl Domains {
+    /// Those of all members; who has gone fails together with nobody.
     pub(super) fn of(rows: &[NodeRow]) -> Self {
-        Self(rows.iter().map(|row| (row.number, row.number.into())).collect())
+        let members = rows.iter().filter(|row| row.state.is_member());
+        let facts = members.map(|row| DomainFacts {
+            node: row.number,
+            label: row.labels.get("domain").map(String::as_str),
+            owner: row.labels.get("owner").map(String::as_str),
+            address: row.address,
+        });
+        Self(failure_domains(&facts.collect::<Vec<_>>()).into_iter().collect())
     }
 
     /// The domain of a node.

@@ -33,7 +33,9 @@ pub use change::{Change, Wish};
 pub use client::Client;
 pub use error::{AdminError, ErrorKind};
 pub use live::Live;
-pub use nodes::{ConnectionView, List as ListNodes, NodeList, NodeView, Show as ShowNode, ShownNode, SpaceView};
+pub use nodes::{
+    ConnectionView, List as ListNodes, NodeList, NodeView, RecordView, Show as ShowNode, ShownNode, SpaceView,
+};
 pub use operator::{Command, Operator, OperatorParts};
 pub use server::{serve_tcp, serve_unix};
 pub use status::{NodeCounts, OneMore, PutsView, SchemeView, SegmentsView, SpaceTotals, Status, StatusView};

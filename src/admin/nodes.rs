@@ -93,6 +93,8 @@ pub struct NodeView {
     pub pieces_to_move: Option<u64>,
     /// Its connection, if it is connected.
     pub connection: Option<ConnectionView>,
+    /// How it has done lately; null where no process serves.
+    pub record: Option<RecordView>,
 }
 
 /// A node's space.
@@ -119,8 +121,17 @@ pub struct ConnectionView {
     pub idle_connections: usize,
     /// How often another instance with the same identity was refused.
     pub refused_duplicates: u64,
+}
+
+/// How a node has done lately, as a process that serves knows it.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct RecordView {
+    /// Share of what falls to it that it is trusted with, from 0 to 1.
+    pub trust: f32,
     /// Share of its recent transfers that went well, from 0 to 1.
-    pub success: Option<f32>,
+    pub success: f32,
+    /// Whether it is much slower than others lately, or does not answer.
+    pub slow: bool,
 }
 
 impl NodeView {
@@ -146,6 +157,7 @@ impl NodeView {
             damaged: status.map(|status| status.usage.damaged),
             pieces_to_move: None,
             connection: status.map(ConnectionView::of),
+            record: None,
         }
     }
 }
@@ -178,7 +190,6 @@ impl ConnectionView {
             connections: status.connections,
             idle_connections: status.idle_connections,
             refused_duplicates: status.refused_duplicates,
-            success: None,
         }
     }
 }
@@ -197,7 +208,10 @@ impl Survey {
         let connected = operator.live().map(|live| live.connected()).unwrap_or_default();
         let view = |row: &NodeRow| {
             let mut view = NodeView::of(row.clone(), domains.domain(row.number), connected.get(&row.node));
-            view.pieces_to_move = operator.live().and_then(|live| live.pieces_to_move(row.number));
+            if let Some(live) = operator.live() {
+                view.record = Some(live.record(row.number));
+                view.pieces_to_move = live.pieces_to_move(row.number);
+            }
             view
         };
         let views = rows.iter().map(view).collect();

@@ -119,8 +119,12 @@ pub struct PutsView {
     pub missing: Option<String>,
     /// Failure domains that must be there.
     pub domains_needed: usize,
+    /// Failure domains with nodes that are to take pieces, offline or not.
+    pub domains_registered: usize,
     /// Failure domains that are connected.
     pub domains_connected: usize,
+    /// Those of them that would take a full piece.
+    pub domains_writable: usize,
 }
 
 /// How the segments are, as the last pass over all of them found them.
@@ -236,8 +240,9 @@ impl Survey {
 
     /// The scheme of new segments: the process's, or the one that fits.
     pub(super) fn scheme(&self, operator: &Operator) -> Scheme {
-        let members = || self.domains.count(self.rows.iter().filter(|row| row.state.is_member()));
-        operator.live().map_or_else(|| Scheme::default_for(members()), |live| live.scheme())
+        let stays = |row: &&NodeRow| matches!(row.state, NodeState::Active | NodeState::Suspended);
+        let registered = || self.domains.count(self.rows.iter().filter(stays));
+        operator.live().map_or_else(|| Scheme::default_for(registered()), |live| live.scheme())
     }
 }
 
@@ -263,7 +268,7 @@ impl Command for Status {
             nodes: NodeCounts::of(&survey),
             space: SpaceTotals::of(&survey, scheme),
             scheme: SchemeView::of(scheme),
-            puts: live.map(|live| live.puts(&survey.domains, &survey.rows)),
+            puts: live.map(|live| live.puts()),
             segments: live.and_then(|live| live.segments()),
         };
         status.problems = problems(&status, operator.metadata().has_room());

@@ -93,7 +93,8 @@ impl Cluster {
         let fleet = Fleet::load(door.nodes(), &metadata).await.map_err(database)?;
         let scheme = scheme(config, fleet.registered().len());
         let budget = Budget::new(memory(config, scheme));
-        let policy = SchemePolicy { configured: config.scheme, min_nodes: config.min_nodes.map(|nodes| nodes.get()) };
+        let min_nodes = config.min_nodes.filter(|_| kind == Kind::Gateway);
+        let policy = SchemePolicy { configured: config.scheme, min_nodes: min_nodes.map(|nodes| nodes.get()) };
         let transfer = Transfer::new(fleet, metadata.clone(), secret.piece_id_key(), policy, budget, env.clone());
         let epochs = Epochs::start(metadata.clone(), &env).await.map_err(database)?;
         let keys = KeyRing::new(secret, row.key_version, env.clone());

@@ -1,6 +1,5 @@
 //! `cairn nodes`: who lends their disks, and how each of them stands.
 
-use std::collections::BTreeMap;
 use std::io::{self, BufRead, IsTerminal};
 use std::path::PathBuf;
 
@@ -53,7 +52,7 @@ enum Command {
 /// List the nodes.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Nodes of the same domain would fail together: one with #, or the one that their token names.
+Nodes of one domain would fail together, so a segment has one piece there: as their token's label\n`domain` says, or else #N with the number of its first node (same owner, or same public network).
 
 Examples:
   cairn nodes list
@@ -191,16 +190,15 @@ fn as_json(value: &impl serde::Serialize) -> String {
     format!("{text}\n")
 }
 
-const COLUMNS: [&str; 10] =
-    ["NODE", "STATE", "CONNECTED", "DOMAIN", "LABELS", "USED", "CAPACITY", "SUCCESS", "LAST SEEN", "VERSION"];
+const COLUMNS: [&str; 11] =
+    ["NODE", "STATE", "CONNECTED", "DOMAIN", "LABELS", "USED", "CAPACITY", "TRUST", "SUCCESS", "LAST SEEN", "VERSION"];
 
 fn as_table(list: &NodeList, all: bool) -> String {
-    let domains = domains(&list.nodes);
     let digits = text::short_ids(list.nodes.iter().map(|view| view.node.as_str()));
     let mut shown: Vec<&NodeView> = list.nodes.iter().filter(|view| all || is_member(view)).collect();
-    shown.sort_by_key(|view| (rank(view), domains[&view.domain], view.number));
+    shown.sort_by_key(|view| (rank(view), view.domain, view.number));
     let hidden = list.nodes.len() - shown.len();
-    let rows: Vec<Vec<String>> = shown.iter().map(|view| row(view, list, &domains, digits)).collect();
+    let rows: Vec<Vec<String>> = shown.iter().map(|view| row(view, list, digits)).collect();
     let mut told = match rows.is_empty() {
         true => "no nodes have joined yet: `cairn token create` makes a token for the first\n".to_owned(),
         false => text::table(&COLUMNS, &rows),
@@ -223,22 +221,12 @@ fn rank(view: &NodeView) -> usize {
     ["active", "suspended", "draining", "left"].iter().position(|state| *state == view.state).unwrap_or(4)
 }
 
-/// Short names for domains: in the order in which their first nodes joined.
-fn domains(nodes: &[NodeView]) -> BTreeMap<u64, usize> {
-    let mut domains = BTreeMap::new();
-    for view in nodes {
-        let next = domains.len() + 1;
-        domains.entry(view.domain).or_insert(next);
-    }
-    domains
-}
-
-fn row(view: &NodeView, list: &NodeList, domains: &BTreeMap<u64, usize>, digits: usize) -> Vec<String> {
+fn row(view: &NodeView, list: &NodeList, digits: usize) -> Vec<String> {
     let labels = view.labels.iter().filter(|(name, _)| *name != "domain");
     let labels = text::labels(&labels.map(|(name, value)| (name.clone(), value.clone())).collect());
     let space =
         |part: fn(&SpaceView) -> u64| view.space.as_ref().map_or("-".to_owned(), |space| text::bytes(part(space)));
-    let domain = view.labels.get("domain").cloned().unwrap_or_else(|| format!("#{}", domains[&view.domain]));
+    let domain = view.labels.get("domain").cloned().unwrap_or_else(|| format!("#{}", view.domain));
     vec![
         view.node.chars().take(digits).collect(),
         view.state.clone(),
@@ -247,15 +235,21 @@ fn row(view: &NodeView, list: &NodeList, domains: &BTreeMap<u64, usize>, digits:
         labels,
         space(|space| space.used_bytes),
         space(|space| space.capacity_bytes),
+        trust(view),
         success(view),
         if view.connected { "now".to_owned() } else { text::ago(list.now_ms, view.seen_ms) },
         view.software.clone(),
     ]
 }
 
+fn trust(view: &NodeView) -> String {
+    view.record.map_or("-".to_owned(), |record| format!("{:.0} %", record.trust * 100.0))
+}
+
 fn success(view: &NodeView) -> String {
-    let success = view.connection.as_ref().and_then(|connection| connection.success);
-    success.map_or("-".to_owned(), |success| format!("{:.0} %", success * 100.0))
+    let Some(record) = &view.record else { return "-".to_owned() };
+    let slow = if record.slow && view.connected { ", slow" } else { "" };
+    format!("{:.0} %{slow}", record.success * 100.0)
 }
 
 fn as_lines(shown: &ShownNode) -> String {
@@ -266,6 +260,7 @@ fn as_lines(shown: &ShownNode) -> String {
         ("state", view.state.clone()),
         ("reason", view.reason.clone().unwrap_or_default()),
         ("connected", connected(shown)),
+        ("domain", format!("#{}", view.domain)),
         ("labels", text::labels(&view.labels)),
         ("says of itself", text::labels(&view.said)),
         ("folder", view.place.as_ref().map(|place| format!("nodes/{place} of the data directory")).unwrap_or_default()),
@@ -285,8 +280,8 @@ fn as_lines(shown: &ShownNode) -> String {
         ("wrong shares", text::count(view.wrong_shares)),
         ("rollbacks", text::count(view.rollbacks)),
     ]);
-    if view.connection.is_some() {
-        pairs.push(("success", success(view)));
+    if view.record.is_some() {
+        pairs.extend([("trust", trust(view)), ("success", success(view))]);
     }
     text::lines(&pairs)
 }

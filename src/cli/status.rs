@@ -92,6 +92,9 @@ const BAR: usize = 20;
 
 fn space(status: &StatusView) -> String {
     let space = &status.space;
+    if space.capacity_bytes == 0 {
+        return "not known yet".to_owned();
+    }
     format!(
         "{} {} of {} used by {} pieces",
         text::bar(space.used_bytes, space.capacity_bytes, BAR),
@@ -103,6 +106,9 @@ fn space(status: &StatusView) -> String {
 
 fn room(status: &StatusView) -> String {
     let space = &status.space;
+    if space.capacity_bytes == 0 {
+        return String::new();
+    }
     format!("for {} of data more ({} of pieces)", text::bytes(space.data_bytes), text::bytes(space.writable_bytes))
 }
 

@@ -219,7 +219,7 @@ fn row(view: &TokenView, digits: usize, now_ms: i64) -> Vec<String> {
     let expires = match view.expires_ms {
         None => "never".to_owned(),
         Some(expires) if expires <= now_ms => "-".to_owned(),
-        Some(expires) => text::span((expires - now_ms) as u64 / 1000),
+        Some(expires) => text::span(((expires - now_ms) as u64).div_ceil(1000)),
     };
     let left = view.uses.map_or_else(|| "unlimited".to_owned(), |uses| uses.saturating_sub(view.used).to_string());
     vec![

@@ -60,7 +60,9 @@ pub enum MembershipError {
         reason: String,
     },
     /// The node is a member of another cluster than the token's.
-    #[error("the token is for another cluster ({token}…) than this node belongs to ({own}…): use another folder for it")]
+    #[error(
+        "the token is for another cluster ({token}…) than this node belongs to ({own}…): use another folder for it"
+    )]
     OtherCluster {
         /// The token's, in its short form.
         token: String,

@@ -95,7 +95,7 @@ async fn nodes_are_listed_shown_and_changed() {
     let list = operator.run(&ListNodes {}).await.unwrap();
     assert!(!list.running);
     assert_eq!(list.nodes.iter().map(|view| view.number).collect::<Vec<_>>(), (1..=8).collect::<Vec<_>>());
-    assert!(list.nodes.iter().all(|view| view.state == "active" && view.labels["owner"] == "alice"));
+    assert!(list.nodes.iter().all(|view| view.state == "active" && view.labels["team"] == "blue"));
 
     let suspend = Change { reason: Some("slow".to_owned()), ..change(&nodes[0], Wish::Suspend) };
     let shown = operator.run(&suspend).await.unwrap().view;
@@ -172,4 +172,15 @@ async fn a_scheme_that_survives_nothing_is_warned_of() {
     assert!(status.warnings[0].contains("1/1/1/1 survives no loss"), "{:?}", status.warnings);
     let error = refusal(&ground.operator(), change(&nodes[0], Wish::Drain)).await;
     assert!(error.sentence.contains("0 failure domains"), "{error}");
+}
+
+#[tokio::test]
+async fn nodes_of_one_owner_are_one_failure_domain() {
+    let ground = Ground::new().await;
+    let labels = BTreeMap::from([("owner".to_owned(), "alice".to_owned())]);
+    ground.join_with(3, CreateToken { labels, ..create() }).await;
+    let list = ground.operator().run(&ListNodes {}).await.unwrap();
+    assert!(list.nodes.iter().all(|view| view.domain == 1), "{:?}", list.nodes);
+    let status = ground.operator().run(&Status {}).await.unwrap();
+    assert_eq!((status.nodes.members, status.nodes.domains, status.scheme.scheme.as_str()), (3, 1, "1/1/1/1"));
 }

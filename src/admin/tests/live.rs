@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::erasure::Scheme;
-use crate::transfer::{Budget, Fleet, Registered, Transfer};
+use crate::transfer::{Budget, Fleet, Registered, SchemePolicy, Transfer};
 use crate::transport::{ClusterIdentity, Door, DoorConfig, Tuning};
 use crate::types::Generation;
 
@@ -23,7 +23,7 @@ async fn serving(ground: &Ground, doors: &[&str]) -> (Door, Operator) {
         fleet,
         ground.metadata.clone(),
         secret.piece_id_key(),
-        scheme,
+        SchemePolicy { configured: Some(scheme), min_nodes: None },
         Budget::new(64 << 20),
         Env::real(),
     );

@@ -49,7 +49,12 @@ impl Ground {
 
     /// Lets so many nodes join; gives their ids, in that order.
     async fn join(&self, count: u8) -> Vec<NodeId> {
-        let made = self.operator().run(&create()).await.unwrap();
+        self.join_with(count, create()).await
+    }
+
+    /// Lets so many nodes join with a token like this.
+    async fn join_with(&self, count: u8, create: CreateToken) -> Vec<NodeId> {
+        let made = self.operator().run(&create).await.unwrap();
         let token: JoinToken = made.token.parse().unwrap();
         let mut nodes = Vec::new();
         for node in 1..=count {
@@ -67,7 +72,7 @@ fn create() -> CreateToken {
     CreateToken {
         good_for_ms: Some(3_600_000),
         uses: None,
-        labels: BTreeMap::from([("owner".to_owned(), "alice".to_owned())]),
+        labels: BTreeMap::from([("team".to_owned(), "blue".to_owned())]),
         doors: vec!["door.example.org:9100".to_owned()],
     }
 }
