@@ -114,8 +114,10 @@ mod tests {
                 assert!(last - down < 2.0 * best + 30.0, "{judged_per_s}/s, down {down} s: {last} s");
                 assert!(wasted < 100, "{judged_per_s}/s, down {down} s: {wasted} in vain");
             }
-            let (last, _) = stampede(20, 2.0, 300.0, &mut dice);
-            assert!(last < 5.0, "a small cluster is back at once: {last}");
+            for down in [0.5, 2.0, 10.0] {
+                let (last, _) = stampede(20, down, 300.0, &mut dice);
+                assert!(last < 3.0 * down + 1.5, "a small cluster is back in about the time that it was away: {last}");
+            }
         }
     }
 }
