@@ -17,12 +17,16 @@ mod gateway;
 mod local_nodes;
 mod logging;
 mod node;
+mod nodes;
+mod operator;
 mod panic;
 mod process;
 mod progress;
 mod serve;
 mod settings;
 mod signals;
+mod status;
+mod token;
 mod up;
 mod version;
 
@@ -70,6 +74,9 @@ enum Command {
     Up(up::Arguments),
     Gateway(gateway::Arguments),
     Node(node::Arguments),
+    Token(token::Arguments),
+    Nodes(nodes::Arguments),
+    Status(status::Arguments),
     Config(config::Arguments),
     Version(version::Arguments),
 }
@@ -95,6 +102,9 @@ fn run(line: CommandLine) -> Result<(), Failure> {
         Command::Up(arguments) => up::command(arguments, line.config),
         Command::Gateway(arguments) => gateway::command(arguments, line.config),
         Command::Node(arguments) => node::command(arguments, line.config),
+        Command::Token(arguments) => token::command(arguments, line.config),
+        Command::Nodes(arguments) => nodes::command(arguments, line.config),
+        Command::Status(arguments) => status::command(arguments, line.config),
         Command::Config(arguments) => config::command(arguments, line.config),
         Command::Version(arguments) => version::command(&arguments),
     }
