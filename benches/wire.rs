@@ -93,13 +93,13 @@ async fn pieces() {
 
 /// Carries so many pieces, always 64 of them at once; the slowest one's time.
 async fn carry(door: &Door, node: NodeId, get: bool, count: usize) -> Duration {
-    let body: Bytes = (0..PIECE_BYTES).map(|at| (at * 31 >> 3) as u8).collect();
+    let body: Bytes = (0..PIECE_BYTES).map(|at| ((at * 31) >> 3) as u8).collect();
     let workers = (0..TOGETHER).map(|worker| {
         let (nodes, body) = (door.nodes(), body.clone());
         tokio::spawn(async move {
             let mut slowest = Duration::ZERO;
             for turn in 0..count / TOGETHER {
-                let id = PieceId::from_bytes(((worker << 8 | turn % 4) as u128).to_be_bytes());
+                let id = PieceId::from_bytes((((worker << 8) | (turn % 4)) as u128).to_be_bytes());
                 let begun = Instant::now();
                 match get {
                     true => assert_eq!(nodes.get_piece(node, id, 0..PIECE_BYTES as u64).await.unwrap(), body),

@@ -56,7 +56,7 @@ pub async fn door(count: usize) {
 pub async fn nodes(address: &str, count: usize) {
     take_descriptors(count);
     let running: Vec<_> = (0..count)
-        .map(|_| Arc::new(FakeNode::new(&Identity::generate().unwrap(), address)))
+        .map(|_| Arc::new(FakeNode::new(&Identity::generate().unwrap(), address).0))
         .map(|node| tokio::spawn(keep(node)))
         .collect();
     for running in running {

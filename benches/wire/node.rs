@@ -14,27 +14,41 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use tokio::sync::mpsc;
 
 pub struct FakeNode {
     dialler: Dialler,
     door: String,
     instance: InstanceId,
     pieces: Mutex<HashMap<PieceId, Bytes>>,
+    /// How many more connections the door wants.
+    wanted: mpsc::UnboundedSender<u8>,
 }
 
 impl FakeNode {
     /// Dials in the background and stays as long as the door does.
     pub fn start(identity: &Identity, door: &str) -> Arc<Self> {
-        let node = Arc::new(Self::new(identity, door));
+        let (node, mut wanted) = Self::new(identity, door);
+        let node = Arc::new(node);
         let running = node.clone();
         tokio::spawn(async move { running.serve(Purpose::Control).await.unwrap() });
+        let more = node.clone();
+        tokio::spawn(async move {
+            while let Some(count) = wanted.recv().await {
+                for _ in 0..count {
+                    let more = more.clone();
+                    tokio::spawn(async move { more.serve(Purpose::Data).await.unwrap_or(()) });
+                }
+            }
+        });
         node
     }
 
-    pub fn new(identity: &Identity, door: &str) -> Self {
+    pub fn new(identity: &Identity, door: &str) -> (Self, mpsc::UnboundedReceiver<u8>) {
         let dialler = Dialler::new(identity, crate::cluster().cluster_id()).unwrap();
         let instance = InstanceId::from_bytes(identity.node_id().as_bytes()[..16].try_into().unwrap());
-        Self { dialler, door: door.to_owned(), instance, pieces: Mutex::default() }
+        let (wanted, heard) = mpsc::unbounded_channel();
+        (Self { dialler, door: door.to_owned(), instance, pieces: Mutex::default(), wanted }, heard)
     }
 
     fn hello(&self, purpose: Purpose) -> Hello {
@@ -70,13 +84,7 @@ impl FakeNode {
     async fn answer(self: Arc<Self>, request: hyper::Request<Incoming>) -> Response<Full<Bytes>> {
         let (head, body) = request.into_parts();
         if let Some(count) = text(&head.headers, DIAL_HEADER) {
-            for _ in 0..decode_dial(count).unwrap() {
-                let node = self.clone();
-                // Boxed, as it serves what asks for more of it.
-                let more: std::pin::Pin<Box<dyn Future<Output = ()> + Send>> =
-                    Box::pin(async move { node.serve(Purpose::Data).await.unwrap_or(()) });
-                tokio::spawn(more);
-            }
+            let _ = self.wanted.send(decode_dial(count).unwrap());
         }
         let fields = Fields {
             epoch: text(&head.headers, EPOCH_HEADER),
