@@ -206,11 +206,12 @@ impl Survey {
         let rows = operator.metadata().read(ListNodes).await?;
         let domains = Domains::of(&rows);
         let connected = operator.live().map(|live| live.connected()).unwrap_or_default();
+        let to_move = operator.live().map(|live| live.segments().pieces_to_move).unwrap_or_default();
         let view = |row: &NodeRow| {
             let mut view = NodeView::of(row.clone(), domains.domain(row.number), connected.get(&row.node));
             if let Some(live) = operator.live() {
                 view.record = Some(live.record(row.number));
-                view.pieces_to_move = live.pieces_to_move(row.number);
+                view.pieces_to_move = to_move.get(&row.number).copied();
             }
             view
         };

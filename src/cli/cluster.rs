@@ -29,7 +29,7 @@ use crate::transfer::{Budget, Fleet, Registered, SchemePolicy, Transfer};
 use crate::transport::{ClusterIdentity, Door, DoorConfig, TransportError, Tuning};
 use crate::types::ClusterId;
 use crate::types::limits::{MAC_BYTES, SEALED_BLOCK_BYTES, STRIPES_MAX};
-use crate::workers::{self, DeleteWorker, ReleaseWorker};
+use crate::workers::{self, DeleteWorker, HealthLoop, HealthTuning, NodeWatch, ReleaseWorker};
 
 /// Where the nodes are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -110,7 +110,13 @@ impl Cluster {
         let delete = DeleteWorker::new(metadata.clone(), transfer.clone());
         background.spawn(workers::run(delete, shutdown.clone()));
         background.spawn(workers::run(ReleaseWorker::new(metadata.clone()), shutdown.clone()));
-        let live = Live { transfer: transfer.clone(), s3: announce::url(config, &listener) };
+        let (epochs_too, tuning) = (epochs.clone(), HealthTuning::default());
+        let health = HealthLoop::new(metadata.clone(), transfer.clone(), epochs_too, env.clone(), tuning);
+        let watch = NodeWatch::new(metadata.clone(), transfer.clone(), health.watch(), env.clone());
+        let health_watch = health.watch();
+        background.spawn(workers::run(watch, shutdown.clone()));
+        background.spawn(workers::run(health, shutdown.clone()));
+        let live = Live { transfer: transfer.clone(), health: health_watch, s3: announce::url(config, &listener) };
         let parts = OperatorParts {
             metadata: metadata.clone(),
             env: env.clone(),
