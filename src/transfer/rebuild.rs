@@ -1,7 +1,8 @@
 //! Pieces of a segment anew, from any k of those that are left.
 //!
-//! Works on ciphertext alone: each share is checked by its MAC, and nothing is
-//! placed before the root over all data shares is the one that was recorded.
+//! Works on ciphertext alone. Each share is checked by its MAC, and nothing
+//! that was computed is placed before the root over all data shares is the one
+//! that was recorded.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +11,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::time::{Duration, timeout};
 
 use super::fleet::Ask;
-use super::read::SegmentReader;
+use super::read::{Fetched, SegmentReader};
 use super::upload::put;
 use super::{FULL_PIECE_BYTES, Transfer, TransferError};
 use crate::erasure::Recovery;
@@ -21,15 +22,19 @@ use crate::types::{Epoch, Incarnation, PieceNumber, SegmentId};
 
 /// The longest that placing may take. A node that is slower takes no pieces.
 const PLACING: Duration = Duration::from_secs(120);
+/// The longest that copying may take before what is not there is computed.
+const COPYING: Duration = Duration::from_secs(20);
 
 impl Transfer {
-    /// Computes the wanted pieces of a segment and puts each on its node, under
-    /// the incarnation of the caller's claim. Answers those that are durable;
-    /// the others failed, and are condemned. Pieces on the nodes in `avoid` are
-    /// read only where the others do not suffice.
+    /// Puts the wanted pieces of a segment on their new nodes, under the
+    /// incarnation of the caller's claim. Answers those that are durable; the
+    /// others failed, and are condemned.
     ///
-    /// Fails without placing anything if fewer than k good pieces can be read,
-    /// or if what they give is not the segment that was recorded.
+    /// A piece that only moves is copied: its MACs prove that it is what was
+    /// stored, and a k-th is read of what computing it would take. The others
+    /// are computed from k good pieces, and if those do not give the segment
+    /// that was recorded, or there are fewer, this fails and places nothing.
+    /// Pieces on the nodes in `avoid` are read only where others do not suffice.
     pub async fn rebuild(
         &self,
         row: &SegmentRow,
@@ -41,12 +46,18 @@ impl Transfer {
         let reader = SegmentReader::new(self.clone(), row.clone())?;
         let held = reader.required() + wanted.len();
         let reserved = self.budget.pieces.reserve(reader.layout.piece_bytes() * held).await?;
-        let sources = reader.read_pieces(avoid).await?;
         let numbers: Vec<PieceNumber> = wanted.iter().map(|(piece, _)| *piece).collect();
-        let computed = tokio::task::spawn_blocking(move || recompute(&reader, &sources, &numbers));
-        let pieces = computed.await.map_err(|_| TransferError::Closing)??;
-        let places = wanted.into_iter().map(|(piece, node)| PiecePlace { piece, node, incarnation });
-        let placed = self.place(row.segment, places.zip(pieces).collect(), epoch).await;
+        let mut pieces = reader.copy_pieces(&numbers, avoid).await;
+        let lost: Vec<PieceNumber> = numbers.into_iter().filter(|piece| !pieces.contains_key(piece)).collect();
+        if !lost.is_empty() {
+            let sources = reader.read_pieces(avoid).await?;
+            let computed = tokio::task::spawn_blocking(move || recompute(&reader, &sources, &lost));
+            pieces.extend(computed.await.map_err(|_| TransferError::Closing)??);
+        }
+        let places = wanted
+            .into_iter()
+            .filter_map(|(piece, node)| Some((PiecePlace { piece, node, incarnation }, pieces.get(&piece)?.clone())));
+        let placed = self.place(row.segment, places.collect(), epoch).await;
         drop(reserved);
         Ok(placed)
     }
@@ -98,11 +109,39 @@ impl Drop for Placing<'_> {
     }
 }
 
+impl SegmentReader {
+    /// Those of these pieces that can be read as they are, on nodes that are
+    /// not to be avoided.
+    async fn copy_pieces(&self, numbers: &[PieceNumber], avoid: &[u32]) -> BTreeMap<PieceNumber, Bytes> {
+        let fleet = &self.transfer.fleet;
+        let stripes = 0..self.layout.stripes();
+        let is_there = |place: &&PiecePlace| {
+            numbers.contains(&place.piece) && !avoid.contains(&place.node) && fleet.is_readable(place.node)
+        };
+        let mut running: FuturesUnordered<_> =
+            self.row.pieces.iter().filter(is_there).map(|place| self.clone().fetch(*place, stripes.clone())).collect();
+        let mut copied = BTreeMap::new();
+        let all = async {
+            while let Some(Fetched { place, records, .. }) = running.next().await {
+                if let Ok(records) = records {
+                    copied.insert(place.piece, Bytes::from(records.concat()));
+                }
+            }
+        };
+        let _ = timeout(COPYING, all).await;
+        copied
+    }
+}
+
 /// Whole pieces by number: for each stripe its share and MAC, checked.
 pub(super) type Pieces = BTreeMap<u16, Vec<Bytes>>;
 
 /// The pieces that are wanted from k others, stripe by stripe.
-fn recompute(reader: &SegmentReader, sources: &Pieces, wanted: &[PieceNumber]) -> Result<Vec<Bytes>, TransferError> {
+fn recompute(
+    reader: &SegmentReader,
+    sources: &Pieces,
+    wanted: &[PieceNumber],
+) -> Result<Vec<(PieceNumber, Bytes)>, TransferError> {
     let (layout, key) = (&reader.layout, &reader.mac_key);
     let have: Vec<PieceNumber> = sources.keys().map(|piece| PieceNumber(*piece)).collect();
     let lost = (0..layout.coding().required()).filter(|piece| !sources.contains_key(piece)).map(PieceNumber);
@@ -128,7 +167,7 @@ fn recompute(reader: &SegmentReader, sources: &Pieces, wanted: &[PieceNumber]) -
     }
     let root: [u8; SEGMENT_ROOT_BYTES] = root_of(layout, key, &data_macs);
     match root == reader.row.root {
-        true => Ok(pieces.into_iter().map(Bytes::from).collect()),
+        true => Ok(wanted.iter().copied().zip(pieces.into_iter().map(Bytes::from)).collect()),
         false => Err(reader.corrupt("its pieces do not give the segment that was recorded".into())),
     }
 }

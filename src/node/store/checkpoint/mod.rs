@@ -114,6 +114,11 @@ pub(super) fn unfinished_path(dir: &Path) -> PathBuf {
     dir.join("index.checkpoint.new")
 }
 
+/// Bytes of the checkpoint; 0 where there is none.
+pub(super) fn bytes(dir: &Path) -> u64 {
+    path(dir).metadata().map_or(0, |found| found.len())
+}
+
 /// When a file was modified, in nanoseconds since 1970.
 pub(super) fn modified_ns(file: &File) -> io::Result<i64> {
     let found = file.metadata()?;

@@ -54,21 +54,31 @@ pub(in crate::node::store) fn save(
 ) -> io::Result<()> {
     let unfinished = unfinished_path(dir);
     let _ = std::fs::remove_file(&unfinished);
-    let file = disk.create(&unfinished)?;
-    let mut sink = Sink { disk, file: &file, stop, digest: Digest::new(CrcAlgorithm::Crc64Nvme), end: 0, synced: 0 };
+    let saved = disk.create(&unfinished).and_then(|file| {
+        let digest = Digest::new(CrcAlgorithm::Crc64Nvme);
+        write(Sink { disk, file: &file, shared, stop, digest, end: 0, synced: 0 }, start)?;
+        disk.rename(&unfinished, &path(dir))?;
+        disk.sync_folder(dir)
+    });
+    if saved.is_err() {
+        let _ = std::fs::remove_file(&unfinished);
+    }
+    shared.checkpoint_bytes.store(super::bytes(dir), Ordering::Relaxed);
+    saved
+}
+
+fn write(mut sink: Sink<'_>, start: &Start) -> io::Result<()> {
     sink.put(&head(start))?;
     for marks in start.logs.chunks(PAGE_ENTRIES_MAX) {
         sink.page(Page::Logs, marks.iter().map(mark_bytes))?;
     }
-    pieces(&mut sink, shared)?;
-    graves(&mut sink, shared)?;
-    damaged(&mut sink, shared)?;
+    pieces(&mut sink)?;
+    graves(&mut sink)?;
+    damaged(&mut sink)?;
     sink.page(Page::End, std::iter::empty::<[u8; 0]>())?;
     let checksum = sink.digest.finalize();
     sink.put(&checksum.to_le_bytes())?;
-    disk.sync(&file)?;
-    disk.rename(&unfinished, &path(dir))?;
-    disk.sync_folder(dir)
+    sink.disk.sync(sink.file)
 }
 
 fn head(start: &Start) -> Vec<u8> {
@@ -79,11 +89,11 @@ fn head(start: &Start) -> Vec<u8> {
     head
 }
 
-fn pieces(sink: &mut Sink<'_>, shared: &Shared) -> io::Result<()> {
+fn pieces(sink: &mut Sink<'_>) -> io::Result<()> {
     let mut from = Unbounded;
     loop {
         let page: Vec<(PieceId, Entry)> = {
-            let index = shared.index();
+            let index = sink.shared.index();
             index.pieces.range((from, Unbounded)).take(PAGE_ENTRIES_MAX).map(|(id, entry)| (*id, *entry)).collect()
         };
         let Some((last, _)) = page.last() else { return Ok(()) };
@@ -92,21 +102,21 @@ fn pieces(sink: &mut Sink<'_>, shared: &Shared) -> io::Result<()> {
     }
 }
 
-fn graves(sink: &mut Sink<'_>, shared: &Shared) -> io::Result<()> {
+fn graves(sink: &mut Sink<'_>) -> io::Result<()> {
     let mut from = Unbounded;
     loop {
         let page: Vec<(PieceId, u32)> =
-            shared.index().graves.range((from, Unbounded)).take(PAGE_ENTRIES_MAX).copied().collect();
+            sink.shared.index().graves.range((from, Unbounded)).take(PAGE_ENTRIES_MAX).copied().collect();
         let Some(last) = page.last() else { return Ok(()) };
         from = Excluded(*last);
         sink.page(Page::Graves, page.iter().map(|(id, log)| grave_bytes(id, *log)))?;
     }
 }
 
-fn damaged(sink: &mut Sink<'_>, shared: &Shared) -> io::Result<()> {
+fn damaged(sink: &mut Sink<'_>) -> io::Result<()> {
     let mut after = None;
     loop {
-        let page = shared.damage.page(after, PAGE_ENTRIES_MAX);
+        let page = sink.shared.damage.page(after, PAGE_ENTRIES_MAX);
         let Some(last) = page.last() else { return Ok(()) };
         after = Some(*last);
         sink.page(Page::Damaged, page.iter().map(|id| *id.as_bytes()))?;
@@ -145,6 +155,7 @@ fn grave_bytes(id: &PieceId, log: u32) -> [u8; 20] {
 struct Sink<'a> {
     disk: &'a dyn Disk,
     file: &'a File,
+    shared: &'a Shared,
     stop: &'a AtomicBool,
     digest: Digest,
     end: u64,
@@ -168,6 +179,7 @@ impl Sink<'_> {
         self.digest.update(bytes);
         write_all_at(self.disk, self.file, &mut [IoSlice::new(bytes)], self.end)?;
         self.end += bytes.len() as u64;
+        self.shared.checkpoint_bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
         if self.end - self.synced >= SYNC_BYTES {
             self.disk.sync(self.file)?;
             self.synced = self.end;

@@ -90,11 +90,12 @@ async fn everything_survives_a_restart() {
         store.trash(&[id(3), id(4), id(5)]).await.unwrap();
         store.restore(&[id(4)]).await.unwrap();
         store.purge(&[id(5)]).await.unwrap();
-        let (usage, position, inventory) = (store.usage(), store.position(), store.inventory(None, 100));
+        let (position, inventory) = (store.position(), store.inventory(None, 100));
         if clean {
             store.close().await.unwrap();
             assert_eq!(store.put(id(99), Epoch(1), body(1, 1)).await, Err(StoreError::Closed));
         }
+        let usage = store.usage();
         drop(store);
         let (store, report) = open(dir.path(), &ROOMY);
         assert_eq!((report.from_checkpoint, report.pieces, report.damaged_records), (clean, 49, 0));
@@ -251,4 +252,40 @@ async fn checkpoints_are_written_while_it_runs() {
     assert_eq!((report.from_checkpoint, report.pieces), (true, number));
     assert!(report.records_read < number, "{report:?}");
     assert_adds_up(dir.path(), &store);
+}
+
+/// What `du` says is what usage says, but for started blocks and folders.
+#[tokio::test]
+async fn usage_adds_up_to_what_du_says() {
+    use std::os::unix::fs::MetadataExt;
+    let dir = tempfile::tempdir().unwrap();
+    let options = StoreOptions { capacity_bytes: 1 << 30, log_bytes_max: 1 << 20 };
+    let (store, _) = open(dir.path(), &options);
+    let all: Vec<_> = (0..200).map(id).collect();
+    let puts = (0..200).map(|number| store.put(id(number), Epoch(1), body(number, 30_000 + 7 * number as usize)));
+    futures_util::future::join_all(puts).await.into_iter().for_each(|stored| assert!(stored.is_ok()));
+    for what in ["full", "half deleted", "compacted", "closed"] {
+        match what {
+            "half deleted" => {
+                store.trash(&all[..150]).await.unwrap();
+                store.purge(&all[..100]).await.unwrap();
+            }
+            "compacted" => compact_all(&store).await,
+            "closed" => store.close().await.unwrap(),
+            _ => {}
+        }
+        while dir.path().join("index.checkpoint.new").exists() {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+        assert_adds_up(dir.path(), &store);
+        let usage = store.usage();
+        let said = usage.live_bytes + usage.trash_bytes + usage.dead_bytes + usage.overhead_bytes;
+        let output = std::process::Command::new("du").args(["-s", "-k"]).arg(dir.path()).output().unwrap();
+        let du = String::from_utf8(output.stdout).unwrap();
+        let du: u64 = du.split_whitespace().next().unwrap().parse::<u64>().unwrap() * 1024;
+        let files = std::fs::read_dir(dir.path().join("logs")).unwrap().count() as u64 + 4;
+        let block = dir.path().metadata().unwrap().blksize();
+        assert!(du >= said && du - said <= files * 2 * block, "{what}: du {du}, {usage:?} is {said}");
+        assert_eq!(usage.free_bytes, usage.capacity_bytes - said);
+    }
 }
