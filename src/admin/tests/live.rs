@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use super::*;
 use crate::erasure::Scheme;
+use crate::objects::Epochs;
 use crate::transfer::{Budget, Fleet, Registered, SchemePolicy, Transfer};
 use crate::transport::{ClusterIdentity, Door, DoorConfig, Tuning};
 use crate::types::Generation;
+use crate::workers::{HealthLoop, HealthTuning};
 
 async fn serving(ground: &Ground, doors: &[&str]) -> (Door, Operator) {
     let secret = ClusterSecret::from_bytes([7; 32]);
@@ -27,7 +29,9 @@ async fn serving(ground: &Ground, doors: &[&str]) -> (Door, Operator) {
         Budget::new(64 << 20),
         Env::real(),
     );
-    let live = Some(Live { transfer, s3: Some("http://127.0.0.1:9000".to_owned()) });
+    let (metadata, epochs) = (ground.metadata.clone(), Epochs::start(ground.metadata.clone(), &Env::real()).await);
+    let health = HealthLoop::new(metadata, transfer.clone(), epochs.unwrap(), Env::real(), HealthTuning::default());
+    let live = Some(Live { transfer, health: health.watch(), s3: Some("http://127.0.0.1:9000".to_owned()) });
     let doors = doors.iter().map(|door| (*door).to_owned()).collect();
     (door, Operator::new(OperatorParts { doors, live, ..ground.parts() }))
 }
