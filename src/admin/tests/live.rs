@@ -1,14 +1,14 @@
 //! What a process that serves adds. No node is connected to it.
 
+use crate::objects::Epochs;
+use crate::workers::{HealthLoop, HealthTuning};
 use std::sync::Arc;
 
 use super::*;
 use crate::erasure::Scheme;
-use crate::objects::Epochs;
 use crate::transfer::{Budget, Fleet, Registered, SchemePolicy, Transfer};
 use crate::transport::{ClusterIdentity, Door, DoorConfig, Tuning};
 use crate::types::Generation;
-use crate::workers::{HealthLoop, HealthTuning};
 
 async fn serving(ground: &Ground, doors: &[&str]) -> (Door, Operator) {
     let secret = ClusterSecret::from_bytes([7; 32]);
@@ -29,9 +29,10 @@ async fn serving(ground: &Ground, doors: &[&str]) -> (Door, Operator) {
         Budget::new(64 << 20),
         Env::real(),
     );
-    let (metadata, epochs) = (ground.metadata.clone(), Epochs::start(ground.metadata.clone(), &Env::real()).await);
-    let health = HealthLoop::new(metadata, transfer.clone(), epochs.unwrap(), Env::real(), HealthTuning::default());
-    let live = Some(Live { transfer, health: health.watch(), s3: Some("http://127.0.0.1:9000".to_owned()) });
+    let epochs = Epochs::start(ground.metadata.clone(), &Env::real()).await.unwrap();
+    let tuning = HealthTuning::default();
+    let health = HealthLoop::new(ground.metadata.clone(), transfer.clone(), epochs, Env::real(), tuning).watch();
+    let live = Some(Live { transfer, health, s3: Some("http://127.0.0.1:9000".to_owned()) });
     let doors = doors.iter().map(|door| (*door).to_owned()).collect();
     (door, Operator::new(OperatorParts { doors, live, ..ground.parts() }))
 }
