@@ -17,7 +17,7 @@ use crate::workers::{HealthReport, HealthWatch};
 pub struct Live {
     /// Its way to the nodes.
     pub transfer: Transfer,
-    /// How its segments are.
+    /// What its health loop finds.
     pub health: HealthWatch,
     /// Where it serves S3, as a URL.
     pub s3: Option<String>,
@@ -35,10 +35,11 @@ impl Live {
     pub(super) async fn heed(&self, metadata: &Metadata, changed: &NodeRow) -> Result<(), MetadataError> {
         let fleet = self.transfer.fleet();
         fleet.refresh(metadata).await?;
-        self.health.wake();
         if !changed.state.is_member() {
             fleet.nodes().disconnect(changed.node);
         }
+        // What depends on the node is looked at again without waiting.
+        self.health.wake();
         Ok(())
     }
 
@@ -69,12 +70,6 @@ impl Live {
     /// How the segments are.
     pub(super) fn segments(&self) -> HealthReport {
         self.health.latest()
-    }
-
-    /// Pieces that are still to be moved off a draining node, once counted.
-    pub(super) fn pieces_to_move(&self, node: u32) -> Option<u64> {
-        let report = self.health.latest();
-        (report.passes > 0).then(|| report.pieces_to_move.get(&node).copied().unwrap_or(0))
     }
 }
 

@@ -6,10 +6,10 @@ use std::collections::BTreeMap;
 use http::Method;
 use serde::{Deserialize, Serialize};
 
+use super::AdminError;
 use super::capacity::room_for_data;
 use super::nodes::{NodeView, SpaceView, Survey};
 use super::operator::{Command, Operator};
-use super::{AdminError, Live};
 use crate::erasure::Scheme;
 use crate::metadata::{NodeRow, NodeState};
 use crate::workers::HealthReport;
@@ -50,7 +50,8 @@ pub struct StatusView {
     pub scheme: SchemeView,
     /// Whether objects can be written; null where no process serves.
     pub puts: Option<PutsView>,
-    /// How the segments are; null before they were counted once.
+    /// How the segments are; null where no process serves. Nothing is counted
+    /// before the first pass has ended.
     pub segments: Option<HealthReport>,
 }
 
@@ -224,7 +225,7 @@ impl Command for Status {
             space: SpaceTotals::of(&survey, scheme),
             scheme: SchemeView::of(scheme),
             puts: live.map(|live| live.puts()),
-            segments: live.map(Live::segments),
+            segments: live.map(|live| live.segments()),
         };
         status.problems = problems(&status, operator.metadata().has_room());
         status.warnings = warnings(&status);

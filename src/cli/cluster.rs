@@ -117,7 +117,7 @@ impl Cluster {
             doors: names,
             live: Some(live),
         };
-        open_doors(config, layout, &env, Operator::new(parts), &shutdown, &mut background).await?;
+        open_doors(config, kind, layout, &env, Operator::new(parts), &shutdown, &mut background).await?;
         let objects = Objects::new(metadata.clone(), transfer, keys, epochs, env);
         let gateway = gateway(objects, front(config, root, row.cluster)?);
         tracing::info!("{}, redundancy scheme {scheme}", nodes_in_words(&nodes, &door));
