@@ -3,6 +3,7 @@
 
 #![no_main]
 
+use cairn::node::store::fuzz::sealed_record;
 use cairn::node::store::record::{HEADER_BYTES, Place, decode};
 use libfuzzer_sys::fuzz_target;
 
@@ -11,5 +12,8 @@ fuzz_target!(|input: (u32, u64, &[u8])| {
     let place = Place { log, offset };
     if let Ok(header) = decode(bytes, place) {
         assert_eq!(header.encode(place), bytes[..HEADER_BYTES]);
+    }
+    if let Ok((header, sealed)) = sealed_record(bytes, place) {
+        assert_eq!(header.encode(place), sealed);
     }
 });

@@ -2,6 +2,7 @@
 //! only one that changes it, before anything is written.
 
 use std::collections::HashSet;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use super::queue::{Change, Draft, Keep, Reply, Stored};
@@ -69,7 +70,7 @@ impl Writer {
         }
         let needed_bytes = draft.header.record_bytes();
         let room = *batch.room.get_or_insert_with(|| self.room());
-        let taken = batch.bytes + needed_bytes + usage::DELETES_BYTES * (batch.drafts.len() as u64 + 1);
+        let taken = batch.bytes + needed_bytes + usage::KEPT_BYTES * (batch.drafts.len() as u64 + 1);
         if taken > room {
             let writable_bytes = room.saturating_sub(batch.bytes);
             let _ = reply.send(Err(StoreError::Full { needed_bytes, writable_bytes }));
@@ -84,7 +85,8 @@ impl Writer {
         if self.no_room_until.is_some_and(|until| Instant::now() < until) {
             return 0;
         }
-        let promised = writable_bytes(&self.shared.index(), &self.options);
+        let promised =
+            writable_bytes(&self.shared.index(), self.shared.checkpoint_bytes.load(Ordering::Relaxed), &self.options);
         let disk = match self.disk.space(&self.dir) {
             Ok((free, total)) => free.saturating_sub(usage::disk_reserve(total)),
             // The write itself will tell.

@@ -61,7 +61,10 @@ impl Index {
             Kind::Trash | Kind::Restore => {
                 entry.is_some_and(|entry| entry.log != log && entry.sequence == header.sequence)
             }
-            Kind::Purge => entry.is_none() && self.buried_elsewhere(&header.id, log),
+            Kind::Purge => {
+                let newer = self.remembered.is_some_and(|position| header.sequence > position);
+                entry.is_none() && (newer || self.buried_elsewhere(&header.id, log))
+            }
         }
     }
 

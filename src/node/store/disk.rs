@@ -36,6 +36,11 @@ pub(super) trait Disk: Send + Sync {
         file.set_len(length)
     }
 
+    /// Gives a file the name of another, which is gone then.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        std::fs::rename(from, to)
+    }
+
     /// Takes a file's name away.
     fn remove(&self, path: &Path) -> io::Result<()> {
         std::fs::remove_file(path)

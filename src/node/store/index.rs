@@ -54,6 +54,10 @@ pub(super) struct Index {
     pub logs: BTreeMap<u32, LogState>,
     pub graves: BTreeSet<(PieceId, u32)>,
     pub trashed: u64,
+    /// Up to which sequence number the checkpoint on disk knows of everything,
+    /// if there is one. It may list pieces that were purged later, so these
+    /// purge records are kept, too.
+    pub remembered: Option<u64>,
 }
 
 impl Entry {
@@ -143,11 +147,13 @@ impl Index {
         self.pieces.insert(id, entry);
     }
 
-    /// Takes a piece out; its record becomes a grave.
+    /// Takes a piece out; its record becomes a grave, unless its log is gone.
     pub(super) fn remove(&mut self, id: &PieceId) {
         if let Some(entry) = self.pieces.remove(id) {
             self.count(&entry, false);
-            self.graves.insert((*id, entry.log));
+            if self.logs.contains_key(&entry.log) {
+                self.graves.insert((*id, entry.log));
+            }
         }
     }
 
@@ -169,6 +175,12 @@ impl Index {
             self.graves.remove(&(*id, number));
         }
         // What was kept because of this log may be droppable now.
+        self.logs.values_mut().for_each(|log| log.futile_at = None);
+    }
+
+    /// Takes note of the checkpoint that is on disk now.
+    pub(super) fn remember(&mut self, position: u64) {
+        self.remembered = Some(position);
         self.logs.values_mut().for_each(|log| log.futile_at = None);
     }
 }

@@ -18,6 +18,8 @@ mod compact;
 mod damage;
 mod disk;
 mod error;
+#[cfg(fuzzing)]
+pub mod fuzz;
 mod index;
 mod log;
 mod open;
@@ -97,6 +99,7 @@ impl PieceStore {
             position: AtomicU64::new(opened.position),
             failure: Mutex::default(),
             damage: Damage::of(opened.report.lost.iter().chain(&opened.report.torn).copied()),
+            checkpoint_bytes: AtomicU64::new(checkpoint::bytes(dir)),
         });
         let writer = Writer {
             shared: Arc::clone(&shared),
@@ -109,6 +112,8 @@ impl PieceStore {
             next_sequence: opened.position + 1,
             no_room_until: None,
             since_checkpoint: 0,
+            saving: None,
+            stop_saving: Arc::default(),
             lock: opened.lock,
         };
         let thread = std::thread::Builder::new()
@@ -236,7 +241,8 @@ impl PieceStore {
 
     /// Where the bytes are.
     pub fn usage(&self) -> Usage {
-        usage::usage(&self.inner.shared.index(), &self.inner.options)
+        let checkpoint_bytes = self.inner.shared.checkpoint_bytes.load(Ordering::Relaxed);
+        usage::usage(&self.inner.shared.index(), checkpoint_bytes, &self.inner.options)
     }
 
     /// The durable log position.

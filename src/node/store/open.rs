@@ -43,10 +43,12 @@ pub(super) fn open(dir: &Path, log_bytes_max: u64, disk: &dyn Disk) -> Result<Op
     let fits = misfits.as_ref().is_some_and(|misfits| misfits.is_empty());
     report.from_checkpoint = fits;
     let (mut next_log, mut position) = (1, 0);
-    let mut expected = Vec::new();
+    let (mut expected, mut damaged) = (Vec::new(), Vec::new());
     let mut starts = BTreeMap::new();
-    if let Some(checkpoint) = checkpoint {
+    if let Some(mut checkpoint) = checkpoint {
         (next_log, position) = (checkpoint.next_log, checkpoint.position);
+        index.remembered = Some(position);
+        damaged = std::mem::take(&mut checkpoint.damaged);
         if fits {
             starts = checkpoint.logs.iter().map(|mark| (mark.number, mark.length)).collect();
             adopt(&mut index, checkpoint);
@@ -56,13 +58,18 @@ pub(super) fn open(dir: &Path, log_bytes_max: u64, disk: &dyn Disk) -> Result<Op
     }
     let mut replay = Replay::new(&mut index, &mut report, disk, position);
     let last = replay_logs(&mut replay, &starts, &misfits.unwrap_or_default())?;
+    let remembered = position;
     position = replay.position;
     let (purged, suspects) = (std::mem::take(&mut replay.purged), std::mem::take(&mut replay.suspects));
     let known = expected.iter().map(|(id, _)| *id).filter(|id| !purged.contains(id)).chain(suspects);
+    let stored_anew = |id: &PieceId| index.pieces.get(id).is_some_and(|entry| entry.sequence > remembered);
+    damaged.retain(|id| !purged.contains(id) && !stored_anew(id));
+    report.lost.append(&mut damaged);
     find_lost(&mut index, &mut report, known);
     next_log = next_log.max(index.logs.keys().next_back().map_or(0, |newest| *newest) + 1);
     let (active, vouched) = resume(&mut index, &mut report, last, log_bytes_max, disk);
     report.pieces = index.pieces.len() as u64;
+    let _ = std::fs::remove_file(checkpoint::unfinished_path(dir));
     Ok(Opened { index, report, lock, active, vouched, next_log, position })
 }
 

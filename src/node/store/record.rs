@@ -117,8 +117,7 @@ impl Header {
         bytes[32..40].copy_from_slice(&self.sequence.to_le_bytes());
         bytes[40..44].copy_from_slice(&self.length.to_le_bytes());
         bytes[48..56].copy_from_slice(&self.body_checksum.to_le_bytes());
-        let checksum = header_checksum(&bytes, place);
-        bytes[56..].copy_from_slice(&checksum.to_le_bytes());
+        seal(&mut bytes, place);
         bytes
     }
 
@@ -175,6 +174,12 @@ pub fn decode(bytes: &[u8], place: Place) -> Result<Header, RecordError> {
     let longest = if header.kind == Kind::Piece { BODY_BYTES_MAX } else { 0 };
     let known = header.encode(place) == *bytes;
     if known && header.length <= longest { Ok(header) } else { Err(RecordError::Malformed) }
+}
+
+/// Gives a header the checksum for its place.
+pub(super) fn seal(bytes: &mut [u8; HEADER_BYTES], place: Place) {
+    let checksum = header_checksum(bytes, place);
+    bytes[56..].copy_from_slice(&checksum.to_le_bytes());
 }
 
 fn header_checksum(bytes: &[u8; HEADER_BYTES], place: Place) -> u64 {
@@ -245,8 +250,7 @@ mod tests {
         let resealed = |offset: usize, value: u8| {
             let mut bytes = header().encode(PLACE);
             bytes[offset] = value;
-            let checksum = header_checksum(&bytes, PLACE);
-            bytes[56..].copy_from_slice(&checksum.to_le_bytes());
+            seal(&mut bytes, PLACE);
             decode(&bytes, PLACE)
         };
         assert_eq!(resealed(4, 2), Err(RecordError::Format(2)));

@@ -81,6 +81,7 @@ impl<'a> Replay<'a> {
                 Found::Damage { offset, length } => damage = Some((offset, length)),
                 Found::Record { header, offset } => {
                     self.report.damaged_records += u64::from(damage.take().is_some());
+                    self.report.records_read += 1;
                     if header.first_of_batch {
                         good = self.flush(&file, &mut pending, trust).unwrap_or(good);
                     }

@@ -34,6 +34,8 @@ pub struct OpenReport {
     pub pieces: u64,
     /// Whether the checkpoint saved reading the logs.
     pub from_checkpoint: bool,
+    /// Records read from the logs: with a checkpoint only those after it.
+    pub records_read: u64,
 }
 
 /// Whether a piece is wanted.
@@ -57,7 +59,8 @@ pub struct PieceInfo {
 }
 
 /// Where the bytes are. Live, trash, dead and overhead are together exactly
-/// the bytes of the log files.
+/// the bytes of the files: logs and checkpoints. Nothing is allocated ahead, so
+/// `du` shows the same but for a started disk block per file and for folders.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Usage {
     /// Bytes of live pieces, headers included.
@@ -66,9 +69,9 @@ pub struct Usage {
     pub trash_bytes: u64,
     /// Bytes that compaction gives back.
     pub dead_bytes: u64,
-    /// Bytes of records that are not pieces.
+    /// Bytes of records that are not pieces, and of the checkpoint.
     pub overhead_bytes: u64,
-    /// Capacity less the bytes of the log files.
+    /// Capacity less the bytes of the files.
     pub free_bytes: u64,
     /// Bytes that puts may still add: free bytes less what is kept back for
     /// deletes and compaction. The disk may hold less.

@@ -16,6 +16,8 @@ pub(super) struct Shared {
     pub position: AtomicU64,
     pub failure: Mutex<Option<String>>,
     pub damage: Damage,
+    /// Bytes of the checkpoint, and of one that is being written.
+    pub checkpoint_bytes: AtomicU64,
 }
 
 impl Shared {

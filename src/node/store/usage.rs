@@ -7,7 +7,14 @@ use crate::types::limits::LOG_BYTES_MAX;
 
 /// Bytes kept back for every piece, so that it can be trashed and purged in a
 /// store that is full.
-pub(super) const DELETES_BYTES: u64 = 2 * HEADER_BYTES as u64;
+const DELETES_BYTES: u64 = 2 * HEADER_BYTES as u64;
+
+/// Bytes kept back for every piece, so that it can stand in two checkpoints:
+/// the last one stays until the next is whole.
+const CHECKPOINTS_BYTES: u64 = 2 * 44;
+
+/// Bytes kept back for every piece.
+pub(super) const KEPT_BYTES: u64 = DELETES_BYTES + CHECKPOINTS_BYTES;
 
 /// Bytes of the disk that puts leave alone, so that deletes can be written and
 /// compaction can make room: a hundredth, 64 MiB at most.
@@ -22,24 +29,27 @@ pub(super) fn log_bytes_max(options: &StoreOptions) -> u64 {
     asked.min((options.capacity_bytes / 16).max(64 << 10)).max(HEADER_BYTES as u64 * 2)
 }
 
-/// Bytes that puts may still add, headers included.
-pub(super) fn writable_bytes(index: &Index, options: &StoreOptions) -> u64 {
-    let used: u64 = index.logs.values().map(|log| log.length).sum();
-    let deletes = index.pieces.len() as u64 * DELETES_BYTES;
+/// Bytes that puts may still add, headers included, where checkpoints take
+/// `checkpoint_bytes` now.
+pub(super) fn writable_bytes(index: &Index, checkpoint_bytes: u64, options: &StoreOptions) -> u64 {
+    let logs: u64 = index.logs.values().map(|log| log.length).sum();
+    let pieces = index.pieces.len() as u64;
+    let checkpoints = checkpoint_bytes.max(pieces * CHECKPOINTS_BYTES);
     let compaction = options.log_bytes_max.min(options.capacity_bytes / 16);
-    options.capacity_bytes.saturating_sub(used + deletes + compaction)
+    options.capacity_bytes.saturating_sub(logs + checkpoints + pieces * DELETES_BYTES + compaction)
 }
 
-/// Adds up the logs.
-pub(super) fn usage(index: &Index, options: &StoreOptions) -> Usage {
+/// Adds up the logs and the checkpoints.
+pub(super) fn usage(index: &Index, checkpoint_bytes: u64, options: &StoreOptions) -> Usage {
     let mut usage = Usage {
+        overhead_bytes: checkpoint_bytes,
         capacity_bytes: options.capacity_bytes,
         pieces: index.pieces.len() as u64,
         trashed: index.trashed,
-        writable_bytes: writable_bytes(index, options),
+        writable_bytes: writable_bytes(index, checkpoint_bytes, options),
         ..Usage::default()
     };
-    let mut used = 0;
+    let mut used = checkpoint_bytes;
     for log in index.logs.values() {
         used += log.length;
         usage.live_bytes += log.live;

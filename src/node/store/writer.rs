@@ -10,7 +10,8 @@ use std::fs::File;
 use std::io::{self, IoSlice};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::admit::{Answer, Batch};
@@ -25,8 +26,14 @@ use crate::types::{Epoch, PieceId};
 
 /// Bytes of one batch, at most; so bounds what is verified after a crash.
 const BATCH_BYTES_MAX: u64 = 32 << 20;
-/// Records written since the last checkpoint, before there is another.
-const CHECKPOINT_RECORDS_MIN: u64 = 20_000;
+/// One checkpoint for every so many records, at least: as many as there are
+/// pieces of 64 KiB in a log.
+const CHECKPOINT_EVERY_BYTES: u64 = 64 << 10;
+/// Records between two checkpoints, at least, however small logs are.
+const CHECKPOINT_RECORDS_MIN: u64 = 4;
+/// A checkpoint is written again when a part of the pieces has changed: a
+/// sixty-fourth.
+const CHECKPOINT_PART: u64 = 64;
 /// How long puts are refused unseen after the disk had no room.
 const NO_ROOM_PAUSE: Duration = Duration::from_secs(1);
 
@@ -43,8 +50,36 @@ pub(super) struct Writer {
     pub next_sequence: u64,
     pub no_room_until: Option<Instant>,
     pub since_checkpoint: u64,
+    /// The checkpoint that is being written, and how to make that end.
+    pub saving: Option<JoinHandle<()>>,
+    pub stop_saving: Arc<AtomicBool>,
     /// Held as long as the folder is in use.
     pub lock: File,
+}
+
+/// What writing a checkpoint takes.
+struct Saver {
+    shared: Arc<Shared>,
+    disk: Arc<dyn Disk>,
+    dir: PathBuf,
+    stop: Arc<AtomicBool>,
+}
+
+impl Saver {
+    fn save(&self, start: &checkpoint::Start) -> io::Result<()> {
+        checkpoint::save(&self.dir, &*self.disk, &self.shared, start, &self.stop)?;
+        self.shared.index_mut().remember(start.position);
+        Ok(())
+    }
+
+    fn save_or_warn(&self, start: &checkpoint::Start) {
+        match self.save(start) {
+            Err(error) if !self.stop.load(Ordering::Relaxed) => {
+                tracing::warn!(%error, "no checkpoint; the next start takes longer");
+            }
+            _ => {}
+        }
+    }
 }
 
 /// The log that is appended to.
@@ -73,6 +108,7 @@ impl Writer {
         }
         shared.queue.close();
         while shared.queue.take(u64::MAX).is_some() {}
+        self.abort_checkpoint();
         // The lock goes before the answer, so that the folder can be opened
         // again by whoever waited for it.
         drop(self);
@@ -318,24 +354,55 @@ impl Writer {
         Ok(true)
     }
 
+    /// Begins a checkpoint beside what goes on, when enough has changed.
     fn checkpoint_if_due(&mut self) {
-        let due = CHECKPOINT_RECORDS_MIN.max(self.shared.index().pieces.len() as u64 / 64);
-        if self.since_checkpoint >= due {
-            self.since_checkpoint = 0;
-            if let Err(error) = self.save_checkpoint() {
-                tracing::warn!(%error, "no checkpoint; the next start takes longer");
-            }
+        let few = (self.options.log_bytes_max / CHECKPOINT_EVERY_BYTES).max(CHECKPOINT_RECORDS_MIN);
+        let due = few.max(self.shared.index().pieces.len() as u64 / CHECKPOINT_PART);
+        if self.since_checkpoint < due || self.saving.as_ref().is_some_and(|saving| !saving.is_finished()) {
+            return;
+        }
+        self.since_checkpoint = 0;
+        let begun = self.begin_checkpoint().and_then(|start| {
+            let saver = self.saver();
+            std::thread::Builder::new().name("piece-store-checkpoint".into()).spawn(move || saver.save_or_warn(&start))
+        });
+        match begun {
+            Ok(thread) => self.saving = Some(thread),
+            Err(error) => tracing::warn!(%error, "no checkpoint; the next start takes longer"),
         }
     }
 
+    /// The last checkpoint, which covers everything.
     fn save_checkpoint(&mut self) -> Result<(), StoreError> {
+        self.abort_checkpoint();
         if let Some(reason) = self.shared.failure() {
             return Err(StoreError::Failed(reason));
         }
-        let index = self.shared.index();
-        let position = self.shared.position.load(Ordering::Acquire);
-        checkpoint::save(&self.dir, &*self.disk, &index, position, self.next_log)
-            .map_err(|error| StoreError::io("writing", &checkpoint::path(&self.dir), &error))
+        self.stop_saving.store(false, Ordering::Relaxed);
+        let saved = self.begin_checkpoint().and_then(|start| self.saver().save(&start));
+        saved.map_err(|error| StoreError::io("writing", &checkpoint::path(&self.dir), &error))
+    }
+
+    fn begin_checkpoint(&self) -> io::Result<checkpoint::Start> {
+        checkpoint::Start::of(&self.shared.index(), self.shared.position.load(Ordering::Acquire), self.next_log)
+    }
+
+    /// Makes the checkpoint that is being written end, and waits for that: it
+    /// must not go on in a folder that somebody else has opened.
+    fn abort_checkpoint(&mut self) {
+        self.stop_saving.store(true, Ordering::Relaxed);
+        if let Some(saving) = self.saving.take() {
+            let _ = saving.join();
+        }
+    }
+
+    fn saver(&self) -> Saver {
+        Saver {
+            shared: Arc::clone(&self.shared),
+            disk: Arc::clone(&self.disk),
+            dir: self.dir.clone(),
+            stop: Arc::clone(&self.stop_saving),
+        }
     }
 
     fn trouble(&self, error: &io::Error) -> Trouble {

@@ -90,11 +90,12 @@ async fn everything_survives_a_restart() {
         store.trash(&[id(3), id(4), id(5)]).await.unwrap();
         store.restore(&[id(4)]).await.unwrap();
         store.purge(&[id(5)]).await.unwrap();
-        let (usage, position, inventory) = (store.usage(), store.position(), store.inventory(None, 100));
+        let (position, inventory) = (store.position(), store.inventory(None, 100));
         if clean {
             store.close().await.unwrap();
             assert_eq!(store.put(id(99), Epoch(1), body(1, 1)).await, Err(StoreError::Closed));
         }
+        let usage = store.usage();
         drop(store);
         let (store, report) = open(dir.path(), &ROOMY);
         assert_eq!((report.from_checkpoint, report.pieces, report.damaged_records), (clean, 49, 0));
@@ -173,6 +174,12 @@ async fn compaction_returns_all_space_and_stops() {
     store.trash(&ids).await.unwrap();
     store.purge(&ids).await.unwrap();
     compact_all(&store).await;
+    assert_eq!(store.usage().dead_bytes, 0);
+    // Until the next checkpoint, it is kept in mind that they were purged.
+    store.close().await.unwrap();
+    drop(store);
+    let (store, _) = open(dir.path(), &options);
+    compact_all(&store).await;
     let usage = store.usage();
     assert_eq!((usage.live_bytes, usage.trash_bytes, usage.dead_bytes), (0, 0, 0));
     assert!(usage.overhead_bytes < 1000, "no tombstone outlives what it stands for: {usage:?}");
@@ -202,4 +209,83 @@ async fn readers_go_on_while_compaction_moves_their_pieces() {
     }
     reads.await.unwrap();
     assert_adds_up(dir.path(), &store);
+}
+
+/// What a start costs does not grow with the store, only with what happened
+/// since the last checkpoint.
+#[tokio::test]
+async fn a_start_with_a_checkpoint_reads_only_what_came_after_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = open(dir.path(), &ROOMY);
+    let puts = (0..3000).map(|number| store.put(id(number), Epoch(1), body(number, 100)));
+    futures_util::future::join_all(puts).await.into_iter().for_each(|stored| assert!(stored.is_ok()));
+    store.close().await.unwrap();
+    drop(store);
+    let (store, report) = open(dir.path(), &ROOMY);
+    assert_eq!((report.from_checkpoint, report.pieces, report.records_read), (true, 3000, 0));
+    store.put(id(3000), Epoch(1), body(3000, 100)).await.unwrap();
+    store.trash(&[id(1), id(2)]).await.unwrap();
+    drop(store);
+    let (store, report) = open(dir.path(), &ROOMY);
+    assert_eq!((report.from_checkpoint, report.pieces, report.records_read), (true, 3001, 3));
+    assert_eq!(whole(&store, id(2999)).await.unwrap(), body(2999, 100));
+    drop(store);
+    std::fs::remove_file(dir.path().join("index.checkpoint")).unwrap();
+    let (_, report) = open(dir.path(), &ROOMY);
+    assert_eq!((report.from_checkpoint, report.pieces, report.records_read), (false, 3001, 3004));
+}
+
+/// A node that is never closed cleanly gets checkpoints, too.
+#[tokio::test]
+async fn checkpoints_are_written_while_it_runs() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = StoreOptions { log_bytes_max: 1 << 20, ..ROOMY };
+    let (store, _) = open(dir.path(), &options);
+    let mut number = 0;
+    while !dir.path().join("index.checkpoint").exists() {
+        assert!(number < 10_000, "no checkpoint after {number} puts");
+        store.put(id(number), Epoch(1), body(number, 100)).await.unwrap();
+        number += 1;
+    }
+    drop(store);
+    let (store, report) = open(dir.path(), &options);
+    assert_eq!((report.from_checkpoint, report.pieces), (true, number));
+    assert!(report.records_read < number, "{report:?}");
+    assert_adds_up(dir.path(), &store);
+}
+
+/// What `du` says is what usage says, but for started blocks and folders.
+#[tokio::test]
+async fn usage_adds_up_to_what_du_says() {
+    use std::os::unix::fs::MetadataExt;
+    let dir = tempfile::tempdir().unwrap();
+    let options = StoreOptions { capacity_bytes: 1 << 30, log_bytes_max: 1 << 20 };
+    let (store, _) = open(dir.path(), &options);
+    let all: Vec<_> = (0..200).map(id).collect();
+    let puts = (0..200).map(|number| store.put(id(number), Epoch(1), body(number, 30_000 + 7 * number as usize)));
+    futures_util::future::join_all(puts).await.into_iter().for_each(|stored| assert!(stored.is_ok()));
+    for what in ["full", "half deleted", "compacted", "closed"] {
+        match what {
+            "half deleted" => {
+                store.trash(&all[..150]).await.unwrap();
+                store.purge(&all[..100]).await.unwrap();
+            }
+            "compacted" => compact_all(&store).await,
+            "closed" => store.close().await.unwrap(),
+            _ => {}
+        }
+        while dir.path().join("index.checkpoint.new").exists() {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+        assert_adds_up(dir.path(), &store);
+        let usage = store.usage();
+        let said = usage.live_bytes + usage.trash_bytes + usage.dead_bytes + usage.overhead_bytes;
+        let output = std::process::Command::new("du").args(["-s", "-k"]).arg(dir.path()).output().unwrap();
+        let du = String::from_utf8(output.stdout).unwrap();
+        let du: u64 = du.split_whitespace().next().unwrap().parse::<u64>().unwrap() * 1024;
+        let files = std::fs::read_dir(dir.path().join("logs")).unwrap().count() as u64 + 4;
+        let block = dir.path().metadata().unwrap().blksize();
+        assert!(du >= said && du - said <= files * 2 * block, "{what}: du {du}, {usage:?} is {said}");
+        assert_eq!(usage.free_bytes, usage.capacity_bytes - said);
+    }
 }

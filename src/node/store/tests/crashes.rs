@@ -8,7 +8,7 @@ use std::fs::File;
 use std::io::{self, IoSlice};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
 use rand::rngs::SmallRng;
@@ -35,6 +35,8 @@ struct Image {
 #[derive(Default)]
 struct Recorded {
     synced: HashMap<u64, u64>,
+    /// Checkpoints that were finished while something else went on or at a close.
+    checkpoints: usize,
     /// Files whose removal is not durable yet.
     removed: BTreeMap<PathBuf, Vec<u8>>,
     images: Vec<Image>,
@@ -44,10 +46,14 @@ struct Recorded {
 struct Recorder {
     dir: PathBuf,
     recorded: Mutex<Recorded>,
+    /// One thing at a time, so that an image is of one moment.
+    turn: Mutex<()>,
 }
 
 impl Recorder {
-    fn snap(&self) {
+    /// Takes an image; nothing else is done until the turn is over.
+    fn snap(&self) -> MutexGuard<'_, ()> {
+        let turn = self.turn.lock().unwrap();
         let mut recorded = self.recorded.lock().unwrap();
         let mut image = Image::default();
         for folder in [self.dir.clone(), self.dir.join("logs")] {
@@ -65,47 +71,55 @@ impl Recorder {
             image.files.extend(back);
             recorded.images.push(image);
         }
+        drop(recorded);
+        turn
     }
 
     fn take(&self) -> Vec<Image> {
-        self.snap();
+        drop(self.snap());
         std::mem::take(&mut self.recorded.lock().unwrap().images)
     }
 }
 
 impl Disk for Recorder {
     fn create(&self, path: &Path) -> io::Result<File> {
-        self.snap();
+        let _turn = self.snap();
         let file = File::options().read(true).write(true).create_new(true).open(path)?;
         self.recorded.lock().unwrap().synced.insert(file.metadata()?.ino(), 0);
         Ok(file)
     }
 
     fn write_at(&self, file: &File, slices: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
-        self.snap();
+        let _turn = self.snap();
         Ok(rustix::io::pwritev(file, slices, offset)?)
     }
 
     fn sync(&self, file: &File) -> io::Result<()> {
-        self.snap();
+        let _turn = self.snap();
         let found = file.metadata()?;
         self.recorded.lock().unwrap().synced.insert(found.ino(), found.len());
         Ok(())
     }
 
     fn sync_folder(&self, _: &Path) -> io::Result<()> {
-        self.snap();
+        let _turn = self.snap();
         self.recorded.lock().unwrap().removed.clear();
         Ok(())
     }
 
     fn truncate(&self, file: &File, length: u64) -> io::Result<()> {
-        self.snap();
+        let _turn = self.snap();
         file.set_len(length)
     }
 
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let _turn = self.snap();
+        self.recorded.lock().unwrap().checkpoints += 1;
+        std::fs::rename(from, to)
+    }
+
     fn remove(&self, path: &Path) -> io::Result<()> {
-        self.snap();
+        let _turn = self.snap();
         let name = path.strip_prefix(&self.dir).unwrap().to_owned();
         self.recorded.lock().unwrap().removed.insert(name, std::fs::read(path)?);
         std::fs::remove_file(path)
@@ -248,12 +262,14 @@ async fn check(image: &Image, before: &Model, after: &Model, acknowledged: LogPo
     assert_adds_up(dir.path(), &store);
 }
 
-async fn run(seed: u64, steps: usize) {
+/// Returns how many checkpoints there were besides those of a clean end.
+async fn run(seed: u64, steps: usize) -> usize {
     let mut dice = SmallRng::seed_from_u64(seed);
     let dir = quick_folder();
-    let disk = Arc::new(Recorder { dir: dir.path().to_owned(), recorded: Mutex::default() });
+    let disk = Arc::new(Recorder { dir: dir.path().to_owned(), recorded: Mutex::default(), turn: Mutex::default() });
     let reopen = || PieceStore::open_on(Arc::clone(&disk) as Arc<dyn Disk>, dir.path(), OPTIONS).unwrap().0;
     let mut store = reopen();
+    let mut clean_ends = 0;
     let mut model: Model = (0..IDS).map(|number| (number, None)).collect();
     for number in 0..steps {
         let step = step(&mut dice, &model);
@@ -263,29 +279,31 @@ async fn run(seed: u64, steps: usize) {
         take(&store, &step).await;
         if let Step::Reopen { clean } = step {
             if clean {
+                clean_ends += 1;
                 store.close().await.unwrap();
             }
             drop(store);
             store = reopen();
         }
         let context = format!("seed {seed}, step {number}: {step:?}");
-        let images = disk.take();
-        let chosen = images.len().min(4);
-        for _ in 0..chosen {
-            let image = &images[dice.random_range(0..images.len())];
+        for image in &disk.take() {
             check(&crash(image, &mut dice), &model, &next, position, &context).await;
         }
         model = next;
         assert_eq!(contents(&store).await, model, "{context}");
         assert_adds_up(dir.path(), &store);
     }
+    let checkpoints = disk.recorded.lock().unwrap().checkpoints;
+    checkpoints - clean_ends
 }
 
 #[tokio::test]
 async fn no_crash_loses_what_was_acknowledged_or_brings_back_what_was_deleted() {
+    let mut beside = 0;
     for seed in 0..12 {
-        run(seed, 60).await;
+        beside += run(seed, 60).await;
     }
+    assert!(beside > 12, "only {beside} checkpoints were written while something else went on");
 }
 
 /// A log that ends at every possible byte of its last records keeps exactly

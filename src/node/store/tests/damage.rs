@@ -97,7 +97,7 @@ async fn a_checkpoint_is_believed_only_if_it_is_whole_and_fits() {
             1 => bad[dice.random_range(0..good.len())] ^= 1 << dice.random_range(0..8),
             2 => dice.fill_bytes(&mut bad),
             // Counts that would ask for all memory there is.
-            _ => bad[24..48].fill(0xFF >> (round % 8)),
+            _ => bad[28..32].fill(0xFF >> (round % 8)),
         }
         std::fs::write(&path, bad).unwrap();
         let (store, report) = open(dir.path(), &OPTIONS);
@@ -216,4 +216,46 @@ async fn verification_finds_rot_that_nobody_read() {
     hit.sort_unstable();
     assert_eq!((store.damaged(), store.damage_version()), (hit, 3));
     assert_eq!(store.verify(ids.last().copied(), 1).await.unwrap().last, None, "a round ends after the last piece");
+}
+
+#[tokio::test]
+async fn a_start_does_not_forget_what_is_damaged() {
+    let dir = filled().await;
+    let (store, _) = open(dir.path(), &OPTIONS);
+    File::options().write(true).open(&logs(&dir)[0]).unwrap().write_all_at(b"noise", 64 + 64 + 10).unwrap();
+    assert!(store.get(id(0), 0..1000).await.is_err());
+    store.close().await.unwrap();
+    drop(store);
+    std::fs::remove_file(&logs(&dir)[1]).unwrap();
+    let mut expected: Vec<_> = [0].into_iter().chain(18..36).map(id).collect();
+    expected.sort_unstable();
+    for clean in [true, false, true] {
+        let (store, report) = open(dir.path(), &OPTIONS);
+        assert_eq!((store.damaged(), report.lost), (expected.clone(), expected.clone()));
+        if clean {
+            store.close().await.unwrap();
+        }
+    }
+    let (store, _) = open(dir.path(), &OPTIONS);
+    store.put(id(0), Epoch(1), body(0, 1000)).await.unwrap();
+    store.put(id(18), Epoch(1), body(18, 1000)).await.unwrap();
+    drop(store);
+    let (store, _) = open(dir.path(), &OPTIONS);
+    expected.retain(|piece| ![id(0), id(18)].contains(piece));
+    assert_eq!(store.damaged(), expected, "what was stored anew is whole");
+}
+
+/// A checkpoint lists a piece that is purged and compacted away afterwards.
+#[tokio::test]
+async fn what_was_purged_after_a_checkpoint_is_not_taken_for_lost() {
+    let dir = filled().await;
+    let (store, _) = open(dir.path(), &OPTIONS);
+    let all: Vec<_> = (0..PIECES).map(id).collect();
+    store.trash(&all).await.unwrap();
+    store.purge(&all).await.unwrap();
+    compact_all(&store).await;
+    assert_eq!(store.usage().dead_bytes, 0);
+    drop(store);
+    let (store, report) = open(dir.path(), &OPTIONS);
+    assert_eq!((report.pieces, report.lost, store.damaged()), (0, vec![], vec![]));
 }

@@ -68,6 +68,11 @@ impl Disk for Faulty {
         file.set_len(length)
     }
 
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.call()?;
+        std::fs::rename(from, to)
+    }
+
     fn remove(&self, path: &Path) -> io::Result<()> {
         self.call()?;
         std::fs::remove_file(path)

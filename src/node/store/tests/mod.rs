@@ -50,13 +50,26 @@ pub(super) async fn whole(store: &PieceStore, id: PieceId) -> Option<Bytes> {
     Some(store.get(id, 0..info.length).await.unwrap())
 }
 
-/// Asserts that usage is exactly what the log files take.
+/// Bytes of the files that a store wrote.
+pub(super) fn bytes_on_disk(dir: &Path) -> u64 {
+    let logs = std::fs::read_dir(dir.join("logs")).unwrap().map(|log| log.unwrap().path());
+    let files = logs.chain([dir.join("index.checkpoint"), dir.join("index.checkpoint.new")]);
+    files.filter_map(|file| file.metadata().ok()).map(|file| file.len()).sum()
+}
+
+/// Asserts that usage is exactly what the files take, as soon as no checkpoint
+/// is being written.
 pub(super) fn assert_adds_up(dir: &Path, store: &PieceStore) {
-    let usage = store.usage();
-    let sum = usage.live_bytes + usage.trash_bytes + usage.dead_bytes + usage.overhead_bytes;
-    let files = std::fs::read_dir(dir.join("logs")).unwrap();
-    let on_disk: u64 = files.map(|file| file.unwrap().metadata().unwrap().len()).sum();
-    assert_eq!(sum, on_disk, "{usage:?}");
+    for waited in 0.. {
+        let (usage, on_disk) = (store.usage(), bytes_on_disk(dir));
+        let sum = usage.live_bytes + usage.trash_bytes + usage.dead_bytes + usage.overhead_bytes;
+        assert_eq!(usage.free_bytes, usage.capacity_bytes.saturating_sub(sum));
+        if sum == on_disk {
+            return;
+        }
+        assert!(waited < 500, "{usage:?} is {sum} and not {on_disk}");
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
 }
 
 /// Compacts as long as that frees something.
