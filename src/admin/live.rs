@@ -4,21 +4,21 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::nodes::RecordView;
-use super::status::{PutsView, SegmentsView};
+use super::status::PutsView;
 use crate::erasure::Scheme;
 use crate::metadata::{Metadata, MetadataError, NodeRow, NodeState};
 use crate::placement::{DomainFacts, failure_domains};
 use crate::transfer::Transfer;
 use crate::transport::NodeStatus;
 use crate::types::NodeId;
-use crate::workers::HealthWatch;
+use crate::workers::{HealthReport, HealthWatch};
 
 /// A process that serves.
 pub struct Live {
     /// Its way to the nodes.
     pub transfer: Transfer,
-    /// What its health loop finds; none where it has none.
-    pub health: Option<HealthWatch>,
+    /// How its segments are.
+    pub health: HealthWatch,
     /// Where it serves S3, as a URL.
     pub s3: Option<String>,
 }
@@ -35,6 +35,7 @@ impl Live {
     pub(super) async fn heed(&self, metadata: &Metadata, changed: &NodeRow) -> Result<(), MetadataError> {
         let fleet = self.transfer.fleet();
         fleet.refresh(metadata).await?;
+        self.health.wake();
         if !changed.state.is_member() {
             fleet.nodes().disconnect(changed.node);
         }
@@ -65,14 +66,15 @@ impl Live {
         RecordView { trust: fleet.trust(node), success: fleet.success(node), slow: fleet.is_slow(node) }
     }
 
-    /// How the segments are; none before they were counted once.
-    pub(super) fn segments(&self) -> Option<SegmentsView> {
-        Some(self.health.as_ref()?.latest()).filter(|report| report.passes > 0)
+    /// How the segments are.
+    pub(super) fn segments(&self) -> HealthReport {
+        self.health.latest()
     }
 
     /// Pieces that are still to be moved off a draining node, once counted.
     pub(super) fn pieces_to_move(&self, node: u32) -> Option<u64> {
-        self.segments()?.pieces_to_move.get(&node).copied()
+        let report = self.health.latest();
+        (report.passes > 0).then(|| report.pieces_to_move.get(&node).copied().unwrap_or(0))
     }
 }
 

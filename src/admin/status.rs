@@ -6,13 +6,13 @@ use std::collections::BTreeMap;
 use http::Method;
 use serde::{Deserialize, Serialize};
 
-use super::AdminError;
 use super::capacity::room_for_data;
 use super::nodes::{NodeView, SpaceView, Survey};
 use super::operator::{Command, Operator};
+use super::{AdminError, Live};
 use crate::erasure::Scheme;
 use crate::metadata::{NodeRow, NodeState};
-pub use crate::workers::{HealthReport as SegmentsView, OneMore};
+use crate::workers::HealthReport;
 
 /// The state of the cluster.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -51,7 +51,7 @@ pub struct StatusView {
     /// Whether objects can be written; null where no process serves.
     pub puts: Option<PutsView>,
     /// How the segments are; null before they were counted once.
-    pub segments: Option<SegmentsView>,
+    pub segments: Option<HealthReport>,
 }
 
 /// Nodes, counted.
@@ -224,7 +224,7 @@ impl Command for Status {
             space: SpaceTotals::of(&survey, scheme),
             scheme: SchemeView::of(scheme),
             puts: live.map(|live| live.puts()),
-            segments: live.and_then(|live| live.segments()),
+            segments: live.map(Live::segments),
         };
         status.problems = problems(&status, operator.metadata().has_room());
         status.warnings = warnings(&status);
@@ -274,7 +274,7 @@ fn warnings(status: &StatusView) -> Vec<String> {
     warnings
 }
 
-fn told_by(segments: &SegmentsView) -> Vec<String> {
+fn told_by(segments: &HealthReport) -> Vec<String> {
     let one_more = segments.if_one_more_domain_dies.segments_lost;
     let one_more =
         (one_more > 0).then(|| format!("if one more failure domain died, {one_more} segments would be lost"));

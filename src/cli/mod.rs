@@ -16,6 +16,7 @@ mod failure;
 mod gateway;
 mod local_nodes;
 mod logging;
+mod node;
 mod nodes;
 mod operator;
 mod panic;
@@ -72,6 +73,7 @@ struct CommandLine {
 enum Command {
     Up(up::Arguments),
     Gateway(gateway::Arguments),
+    Node(node::Arguments),
     Token(token::Arguments),
     Nodes(nodes::Arguments),
     Status(status::Arguments),
@@ -99,6 +101,7 @@ fn run(line: CommandLine) -> Result<(), Failure> {
     match line.command {
         Command::Up(arguments) => up::command(arguments, line.config),
         Command::Gateway(arguments) => gateway::command(arguments, line.config),
+        Command::Node(arguments) => node::command(arguments, line.config),
         Command::Token(arguments) => token::command(arguments, line.config),
         Command::Nodes(arguments) => nodes::command(arguments, line.config),
         Command::Status(arguments) => status::command(arguments, line.config),

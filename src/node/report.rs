@@ -26,6 +26,8 @@ pub struct NodeReport {
     pub starts: u64,
     /// Where the bytes are; none if the node is stopped and did not say.
     pub disk: Option<DiskReport>,
+    /// Bytes of its logs as the file system has them.
+    pub log_bytes: u64,
     /// Bytes on the network.
     pub traffic: TrafficReport,
     /// What the cluster said last of the node.
@@ -176,7 +178,8 @@ impl Inner {
             state,
             uptime_s: self.started.elapsed().as_secs(),
             starts,
-            disk: Some(DiskReport::new(self.usage(), other_bytes(&self.dir))),
+            disk: Some(DiskReport::new(self.usage(), files_bytes(&self.dir))),
+            log_bytes: files_bytes(&self.dir.join("logs")),
             traffic: self.traffic_report(),
             standing,
             doors,
@@ -226,8 +229,8 @@ pub(super) fn waiting_for(standing: Option<&Standing>, leaving: bool, left: bool
     waiting
 }
 
-/// Bytes of the folder's files that are not logs.
-pub(super) fn other_bytes(dir: &std::path::Path) -> u64 {
+/// Bytes of the files in a folder, without those in folders below.
+pub(super) fn files_bytes(dir: &std::path::Path) -> u64 {
     let Ok(entries) = std::fs::read_dir(dir) else { return 0 };
     let files = entries.flatten().filter_map(|entry| entry.metadata().ok()).filter(|found| found.is_file());
     files.map(|found| found.len()).sum()

@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use super::membership::{Membership, MembershipError};
-use super::report::{DiskReport, NodeReport, NodeState, TrafficReport, other_bytes, waiting_for};
+use super::report::{DiskReport, NodeReport, NodeState, TrafficReport, files_bytes, waiting_for};
 use super::state::{NodeState as Memory, StateError};
 use super::traffic::TrafficLog;
 use crate::transport::Identity;
@@ -47,7 +47,8 @@ pub fn at_rest(folder: &Path, now: UnixMillis) -> Result<NodeReport, RestError> 
         state: if memory.left { NodeState::Left } else { NodeState::Stopped },
         uptime_s: 0,
         starts: memory.starts,
-        disk: memory.usage.map(|usage| DiskReport::new(usage, other_bytes(folder))),
+        log_bytes: files_bytes(&folder.join("logs")),
+        disk: memory.usage.map(|usage| DiskReport::new(usage, files_bytes(folder))),
         traffic: TrafficReport { today: traffic.today(now), month: traffic.month(now), ..TrafficReport::default() },
         standing: memory.standing,
         doors: Vec::new(),

@@ -97,12 +97,12 @@ impl Gateway {
 
     /// The row of this node.
     pub fn row(&self, node: &str) -> Value {
-        let row = self.rows().into_iter().find(|row| row["node"] == node);
+        let row = self.rows().into_iter().find(|row| row["id"] == node);
         row.unwrap_or_else(|| panic!("node {node} is not listed"))
     }
 
     pub fn wait_connected(&self, count: usize) {
-        let connected = || self.rows().iter().filter(|row| row["connected"] == true).count();
+        let connected = || self.rows().iter().filter(|row| !row["connection"].is_null()).count();
         let reached = poll(SOON, Duration::from_millis(200), || (connected() >= count).then_some(()));
         assert!(reached.is_some(), "{} of {count} nodes are connected: {}", connected(), self.log());
     }
@@ -174,10 +174,6 @@ impl Node {
 
     pub fn log(&self) -> String {
         self.daemon.log()
-    }
-
-    pub fn pid(&self) -> u32 {
-        self.daemon.pid()
     }
 
     /// Ends it and starts it again without a token.
