@@ -23,8 +23,11 @@ use crate::types::limits::INVENTORY_PAGE_MAX;
 use crate::types::{InstanceId, NodeId, PieceId};
 use crate::wire::{Standing, StandingKind};
 
-/// How often a node's space and log position are recorded.
+/// How often every node's space and log position are recorded.
 const RECORD_EVERY: Duration = Duration::from_secs(60);
+/// Nodes whose log has grown that are recorded at every look besides, so that
+/// one which is set back to a minute ago is told from one that is not.
+const GROWN_AT_ONCE: usize = 64;
 /// How often a node is told its standing, when that has not changed.
 const TELL_EVERY: Duration = Duration::from_secs(60);
 /// How long a node may take for one answer.
@@ -55,7 +58,8 @@ struct Known {
     /// Which start of its process was seen last.
     instance: Option<InstanceId>,
     connected: bool,
-    recorded: Option<Duration>,
+    /// When it was recorded last, and how far its log was.
+    recorded: Option<(Duration, u64)>,
     wrong_shares: u64,
     /// Of which start and version its damage is known.
     damage: Option<(InstanceId, u64)>,
@@ -136,7 +140,7 @@ impl NodeWatch {
             {
                 watch.suspect(row.number);
                 watch.wake();
-                known.told = None;
+                (known.told, known.recorded) = (None, None);
             }
             if goes || (comes && waiting) {
                 watch.wake();
@@ -166,14 +170,20 @@ impl NodeWatch {
             self.known(node).wrong_shares += count;
         }
         let now = self.env.uptime();
-        let mut nodes = Vec::new();
+        let (mut nodes, mut grown) = (Vec::new(), Vec::new());
         for Look { row, status } in looks {
             let Some(status) = status else { continue };
             let known = self.known(row.number);
-            if known.recorded.is_none_or(|recorded| now.saturating_sub(recorded) >= RECORD_EVERY) {
-                nodes.push(seen(row.number, status, known.wrong_shares));
+            let seen = seen(row.number, status, known.wrong_shares);
+            match known.recorded {
+                Some((at, position)) if now.saturating_sub(at) < RECORD_EVERY => {
+                    grown.extend((position < status.position).then_some((at, seen)));
+                }
+                _ => nodes.push(seen),
             }
         }
+        grown.sort_by_key(|(at, _)| *at);
+        nodes.extend(grown.into_iter().take(GROWN_AT_ONCE).map(|(_, seen)| seen));
         if nodes.is_empty() {
             return Ok(());
         }
@@ -181,7 +191,7 @@ impl NodeWatch {
         for node in nodes {
             let known = self.known(node.number);
             known.wrong_shares -= node.wrong_shares;
-            known.recorded = Some(now);
+            known.recorded = Some((now, node.log_position));
         }
         Ok(())
     }

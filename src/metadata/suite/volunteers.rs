@@ -98,7 +98,9 @@ pub(super) async fn nodes_change_as_they_may(metadata: Metadata) {
     use NodeChange::{Drain, Forget, Leave, Resume, Suspend};
     use NodeState::{Active, Draining, Gone, Left, Suspended};
     assert_eq!(change(&metadata, 99, Drain).await, Err(ChangeRefusal::Unknown(id(99))));
-    let ways: [(&[NodeChange], NodeState, [Option<NodeState>; 5]); 5] = [
+    // How it came to be, what it is, and what becomes of it by each change.
+    type Way = (&'static [NodeChange], NodeState, [Option<NodeState>; 5]);
+    let ways: [Way; 5] = [
         (&[], Active, [Some(Suspended), Some(Active), Some(Draining), Some(Gone), None]),
         (&[Suspend], Suspended, [Some(Suspended), Some(Active), Some(Draining), Some(Gone), None]),
         (&[Drain], Draining, [None, Some(Active), Some(Draining), Some(Gone), Some(Left)]),

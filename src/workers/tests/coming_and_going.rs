@@ -50,7 +50,7 @@ async fn a_drained_node_stays_while_nobody_takes_its_pieces() {
     town.until("a new node takes them", |report| report.pieces_to_move.get(&1) == Some(&0)).await;
     town.settle().await;
     assert_eq!(town.report().waiting_for, None);
-    town.nothing_leaks(&[]).await;
+    town.nothing_leaks(&[0]).await;
     town.check().await;
     town.close().await;
 }
@@ -84,8 +84,8 @@ async fn nodes_that_are_given_up_are_made_up_for() {
         town.nodes[at].stop().await;
         town.change(at, NodeChange::Forget).await;
     }
-    town.step().await;
-    town.settle().await;
+    town.until("it is noticed", |report| report.degraded > 0).await;
+    town.until("it is made good", |report| report.degraded == 0 && report.queue == 0).await;
     let report = town.report();
     assert_eq!((report.degraded, report.lost, report.repairs_failed), (0, 0, 0), "{report:?}");
     assert!(report.by_margin.keys().all(|margin| *margin >= 3), "{report:?}");

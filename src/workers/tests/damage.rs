@@ -84,9 +84,8 @@ async fn a_node_that_was_set_back_is_made_whole() {
     assert_eq!(town.metadata.read(ListRolledBack).await.unwrap(), [], "it is as it should be");
     assert_eq!(town.listed(0).await, listed, "there is no other place");
     town.nothing_leaks(&[]).await;
-    for at in [1, 2] {
-        town.stop(at).await;
-    }
+    // As many as a segment of o pieces survives.
+    town.stop(1).await;
     town.check().await;
     town.close().await;
 }

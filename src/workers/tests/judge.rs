@@ -149,7 +149,9 @@ proptest! {
         let others: Vec<_> = (0u32..).zip(states).map(|(node, state)| (node, facts(state))).collect();
         let changed: Vec<u32> = (0..8).filter(|node| changed[*node as usize]).collect();
         let before = judged(&places(count), &others, &changed);
-        prop_assume!(before.need().is_some());
+        if before.need().is_none() {
+            return Ok(());
+        }
         let plan = before.plan();
         let placed: Vec<_> = (20u32..).zip(&plan.wanted).map(|(node, piece)| place(piece.0, node)).collect();
         let removed = before.removed_by(&placed);

@@ -18,7 +18,6 @@ use tokio::time::Instant;
 use super::repair::Repairer;
 use super::*;
 use crate::env::Env;
-use crate::erasure::Scheme;
 use crate::metadata::*;
 use crate::node::store::{PieceStore, StoreOptions};
 use crate::node::{Node, NodeConfig};
@@ -96,15 +95,9 @@ impl Town {
         };
         let door = Door::bind("127.0.0.1:0", config).await.unwrap();
         let fleet = Fleet::load(door.nodes(), &metadata).await.unwrap();
-        let scheme: Scheme = scheme.parse().unwrap();
-        let transfer = Transfer::new(
-            fleet,
-            metadata.clone(),
-            secret.piece_id_key(),
-            SchemePolicy { configured: Some(scheme), min_nodes: None },
-            Budget::new(256 << 20),
-            env.clone(),
-        );
+        let policy = SchemePolicy { configured: Some(scheme.parse().unwrap()), min_nodes: Some(1) };
+        let budget = Budget::new(256 << 20);
+        let transfer = Transfer::new(fleet, metadata.clone(), secret.piece_id_key(), policy, budget, env.clone());
         let epochs = Epochs::start(metadata.clone(), &env).await.unwrap();
         let keys = KeyRing::new(secret, KeyVersion(1), env.clone());
         let objects = Objects::new(metadata.clone(), transfer.clone(), keys, epochs.clone(), env.clone());
