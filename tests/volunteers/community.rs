@@ -86,7 +86,9 @@ impl Gateway {
     pub fn nodes(&self, count: usize) -> Vec<Node> {
         let token = self.token(&["--uses", "unlimited"]);
         let nodes: Vec<Node> = (0..count).map(|number| self.node(&format!("node-{number}"), &token, &[])).collect();
-        self.wait_connected(count);
+        self.wait_status("taking the nodes into account", |status| {
+            status["puts"]["domains_connected"].as_u64() >= Some(count as u64)
+        });
         nodes
     }
 
@@ -97,12 +99,12 @@ impl Gateway {
 
     /// The row of this node.
     pub fn row(&self, node: &str) -> Value {
-        let row = self.rows().into_iter().find(|row| row["id"] == node);
+        let row = self.rows().into_iter().find(|row| row["node"] == node);
         row.unwrap_or_else(|| panic!("node {node} is not listed"))
     }
 
     pub fn wait_connected(&self, count: usize) {
-        let connected = || self.rows().iter().filter(|row| !row["connection"].is_null()).count();
+        let connected = || self.rows().iter().filter(|row| row["connected"] == true).count();
         let reached = poll(SOON, Duration::from_millis(200), || (connected() >= count).then_some(()));
         assert!(reached.is_some(), "{} of {count} nodes are connected: {}", connected(), self.log());
     }

@@ -34,7 +34,7 @@ fn what_a_node_held_that_was_given_up_is_made_anew() {
         let mut node = nodes.remove(0);
         let id = node.id();
         node.stop(Signal::KILL);
-        poll(SOON, Duration::from_millis(200), || (gateway.row(&id)["connection"].is_null()).then_some(()))
+        poll(SOON, Duration::from_millis(200), || (gateway.row(&id)["connected"] == false).then_some(()))
             .expect("a dead node is noticed");
         gateway.operator(&["nodes", "forget", &id, "--yes", "--force"]).run();
         // One more each round: at the end more have gone than any segment survives at once.

@@ -23,7 +23,7 @@ fn an_operator_sees_nodes_tokens_and_health() {
     assert!(!listed.to_string().contains(&token));
     let id = nodes[0].id();
     let shown = gateway.json(&["nodes", "show", &id[..10]]);
-    assert_eq!(shown["id"], id.as_str(), "a unique beginning is enough");
+    assert_eq!(shown["node"], id.as_str(), "a unique beginning is enough");
     for (words, code) in
         [(&["nodes", "show", "ffff"][..], 1), (&["token", "revoke", "zz"], 2), (&["token", "create", "--uses", "0"], 2)]
     {
