@@ -89,7 +89,7 @@ fn table(dir: &Path, loads: &[Load]) {
     println!("  write {}\n  read  {}\n", disk.write, disk.read);
     println!(
         "{:<7} {:<22} | {:>32} | {:>32} | {:>7} {:>7}",
-        "pieces", "what", "store: pieces/s  MiB/s  CPU s/GiB", "files: pieces/s  MiB/s  CPU s/GiB", "/files", "/disk"
+        "pieces", "what", "store: pieces/s MiB/s CPU s/GiB", "files: pieces/s MiB/s CPU s/GiB", "/files", "/disk"
     );
     for load in loads {
         let store = store::measure(dir, load);

@@ -4,18 +4,21 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::nodes::RecordView;
-use super::status::{PutsView, SegmentsView};
+use super::status::PutsView;
 use crate::erasure::Scheme;
 use crate::metadata::{Metadata, MetadataError, NodeRow, NodeState};
 use crate::placement::{DomainFacts, failure_domains};
 use crate::transfer::Transfer;
 use crate::transport::NodeStatus;
 use crate::types::NodeId;
+use crate::workers::{HealthReport, HealthWatch};
 
 /// A process that serves.
 pub struct Live {
     /// Its way to the nodes.
     pub transfer: Transfer,
+    /// What its health loop finds.
+    pub health: HealthWatch,
     /// Where it serves S3, as a URL.
     pub s3: Option<String>,
 }
@@ -35,6 +38,8 @@ impl Live {
         if !changed.state.is_member() {
             fleet.nodes().disconnect(changed.node);
         }
+        // What depends on the node is looked at again without waiting.
+        self.health.wake();
         Ok(())
     }
 
@@ -62,14 +67,9 @@ impl Live {
         RecordView { trust: fleet.trust(node), success: fleet.success(node), slow: fleet.is_slow(node) }
     }
 
-    /// How the segments are; none before they were counted once.
-    pub(super) fn segments(&self) -> Option<SegmentsView> {
-        None
-    }
-
-    /// Pieces that are still to be moved off a draining node, once counted.
-    pub(super) fn pieces_to_move(&self, _node: u32) -> Option<u64> {
-        None
+    /// How the segments are.
+    pub(super) fn segments(&self) -> HealthReport {
+        self.health.latest()
     }
 }
 

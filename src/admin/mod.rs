@@ -38,7 +38,7 @@ pub use nodes::{
 };
 pub use operator::{Command, Operator, OperatorParts};
 pub use server::{serve_tcp, serve_unix};
-pub use status::{NodeCounts, OneMore, PutsView, SchemeView, SegmentsView, SpaceTotals, Status, StatusView};
+pub use status::{NodeCounts, PutsView, SchemeView, SpaceTotals, Status, StatusView};
 pub use tokens::{
     Create as CreateToken, List as ListTokens, NewToken, Revoke as RevokeToken, TokenList, TokenState, TokenView,
 };

@@ -11,7 +11,7 @@ use super::AdminError;
 use super::live::Domains;
 use super::operator::{Command, Operator};
 use super::prefix::find;
-use crate::metadata::{ListDamage, ListNodes, NodeRow, NodeSpace};
+use crate::metadata::{ListDamage, ListNodes, NodeRow, NodeSpace, NodeState};
 use crate::transport::NodeStatus;
 
 /// All nodes that were ever registered, in the order in which they joined.
@@ -206,11 +206,15 @@ impl Survey {
         let rows = operator.metadata().read(ListNodes).await?;
         let domains = Domains::of(&rows);
         let connected = operator.live().map(|live| live.connected()).unwrap_or_default();
+        let report = operator.live().map(|live| live.segments()).unwrap_or_default();
         let view = |row: &NodeRow| {
             let mut view = NodeView::of(row.clone(), domains.domain(row.number), connected.get(&row.node));
             if let Some(live) = operator.live() {
                 view.record = Some(live.record(row.number));
-                view.pieces_to_move = live.pieces_to_move(row.number);
+                // Not counted yet is not none.
+                let counted = row.state == NodeState::Draining && report.passes > 0;
+                let left = report.pieces_to_move.get(&row.number).copied().unwrap_or(0);
+                view.pieces_to_move = counted.then_some(left);
             }
             view
         };

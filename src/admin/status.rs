@@ -12,6 +12,7 @@ use super::nodes::{NodeView, SpaceView, Survey};
 use super::operator::{Command, Operator};
 use crate::erasure::Scheme;
 use crate::metadata::{NodeRow, NodeState};
+use crate::workers::HealthReport;
 
 /// The state of the cluster.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -49,8 +50,9 @@ pub struct StatusView {
     pub scheme: SchemeView,
     /// Whether objects can be written; null where no process serves.
     pub puts: Option<PutsView>,
-    /// How the segments are; null before they were counted once.
-    pub segments: Option<SegmentsView>,
+    /// How the segments are; null where no process serves. Nothing is counted
+    /// before the first pass has ended.
+    pub segments: Option<HealthReport>,
 }
 
 /// Nodes, counted.
@@ -125,52 +127,6 @@ pub struct PutsView {
     pub domains_connected: usize,
     /// Those of them that would take a full piece.
     pub domains_writable: usize,
-}
-
-/// How the segments are, as the last pass over all of them found them.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct SegmentsView {
-    /// Passes that were finished since the process started.
-    pub passes: u64,
-    /// When the last one ended, in milliseconds since 1970.
-    pub scanned_at_ms: Option<i64>,
-    /// Segments that there are.
-    pub segments: u64,
-    /// Segments by how many pieces they can lose.
-    pub by_margin: BTreeMap<i64, u64>,
-    /// Segments that need no repair.
-    pub healthy: u64,
-    /// Segments with so few healthy pieces that they are repaired.
-    pub degraded: u64,
-    /// Segments of which too few pieces can be read now.
-    pub unreadable: u64,
-    /// Segments of which too few pieces are left anywhere.
-    pub lost: u64,
-    /// What would become unreadable if one more failure domain died.
-    pub if_one_more_domain_dies: OneMore,
-    /// Segments that wait for repair or are being repaired.
-    pub queue: u64,
-    /// Pieces made anew since the process started.
-    pub pieces_repaired: u64,
-    /// Pieces moved away from draining nodes since the process started.
-    pub pieces_moved: u64,
-    /// Pieces that are still to be moved away, by draining node (its number).
-    pub pieces_to_move: BTreeMap<u32, u64>,
-    /// Repairs that failed since the process started.
-    pub repairs_failed: u64,
-    /// What repair is waiting for, in a sentence.
-    pub waiting_for: Option<String>,
-}
-
-/// What would become unreadable if one more failure domain died.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct OneMore {
-    /// Segments, for the domain that is worst.
-    pub segments_lost: u64,
-    /// That domain; none if nothing would be lost.
-    pub worst_domain: Option<u64>,
-    /// The numbers of its nodes.
-    pub nodes: Vec<u32>,
 }
 
 impl SchemeView {
@@ -269,7 +225,7 @@ impl Command for Status {
             space: SpaceTotals::of(&survey, scheme),
             scheme: SchemeView::of(scheme),
             puts: live.map(|live| live.puts()),
-            segments: live.and_then(|live| live.segments()),
+            segments: live.map(|live| live.segments()),
         };
         status.problems = problems(&status, operator.metadata().has_room());
         status.warnings = warnings(&status);
@@ -319,7 +275,7 @@ fn warnings(status: &StatusView) -> Vec<String> {
     warnings
 }
 
-fn told_by(segments: &SegmentsView) -> Vec<String> {
+fn told_by(segments: &HealthReport) -> Vec<String> {
     let one_more = segments.if_one_more_domain_dies.segments_lost;
     let one_more =
         (one_more > 0).then(|| format!("if one more failure domain died, {one_more} segments would be lost"));

@@ -29,7 +29,7 @@ use crate::transfer::{Budget, Fleet, Registered, SchemePolicy, Transfer};
 use crate::transport::{ClusterIdentity, Door, DoorConfig, TransportError, Tuning};
 use crate::types::ClusterId;
 use crate::types::limits::{MAC_BYTES, SEALED_BLOCK_BYTES, STRIPES_MAX};
-use crate::workers::{self, DeleteWorker, ReleaseWorker};
+use crate::workers::{self, DeleteWorker, HealthLoop, HealthTuning, HealthWatch, NodeWatch, ReleaseWorker};
 
 /// Where the nodes are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,10 +107,9 @@ impl Cluster {
             let registration = Registration::begin(metadata.clone(), &env, &names).await.map_err(database)?;
             background.spawn(registration.keep(shutdown.clone()));
         }
-        let delete = DeleteWorker::new(metadata.clone(), transfer.clone());
-        background.spawn(workers::run(delete, shutdown.clone()));
-        background.spawn(workers::run(ReleaseWorker::new(metadata.clone()), shutdown.clone()));
-        let live = Live { transfer: transfer.clone(), s3: announce::url(config, &listener) };
+        let work = Work { metadata: &metadata, transfer: &transfer, epochs: &epochs, env: &env };
+        let health = work.begin(&shutdown, &mut background);
+        let live = Live { transfer: transfer.clone(), health, s3: announce::url(config, &listener) };
         let parts = OperatorParts {
             metadata: metadata.clone(),
             env: env.clone(),
@@ -118,8 +117,7 @@ impl Cluster {
             doors: names,
             live: Some(live),
         };
-        let operator = Operator::new(parts);
-        open_doors(config, layout, &env, operator, &shutdown, &mut background).await?;
+        open_doors(config, kind, layout, &env, Operator::new(parts), &shutdown, &mut background).await?;
         let objects = Objects::new(metadata.clone(), transfer, keys, epochs, env);
         let gateway = gateway(objects, front(config, root, row.cluster)?);
         tracing::info!("{}, redundancy scheme {scheme}", nodes_in_words(&nodes, &door));
@@ -142,6 +140,30 @@ impl Cluster {
         stop_all(self.nodes).await;
         self.metadata.close().await;
         Ok(())
+    }
+}
+
+/// What the workers of a process work with.
+struct Work<'a> {
+    metadata: &'a Metadata,
+    transfer: &'a Transfer,
+    epochs: &'a Epochs,
+    env: &'a Env,
+}
+
+impl Work<'_> {
+    /// Starts all of them.
+    fn begin(&self, shutdown: &Shutdown, background: &mut JoinSet<()>) -> HealthWatch {
+        let (metadata, transfer) = (self.metadata, self.transfer);
+        let (epochs, tuning) = (self.epochs.clone(), HealthTuning::default());
+        let health = HealthLoop::new(metadata.clone(), transfer.clone(), epochs, self.env.clone(), tuning);
+        let watch = health.watch();
+        let nodes = NodeWatch::new(metadata.clone(), transfer.clone(), watch.clone(), self.env.clone());
+        background.spawn(workers::run(DeleteWorker::new(metadata.clone(), transfer.clone()), shutdown.clone()));
+        background.spawn(workers::run(ReleaseWorker::new(metadata.clone()), shutdown.clone()));
+        background.spawn(workers::run(nodes, shutdown.clone()));
+        background.spawn(workers::run(health, shutdown.clone()));
+        watch
     }
 }
 

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use super::operator::{Reach, text};
 use super::{Failure, answer};
-use crate::admin::{SegmentsView, Status, StatusView};
+use crate::admin::{Status, StatusView};
+use crate::workers::HealthReport;
 
 /// Show the state of the cluster: nodes, space, redundancy, segments and
 /// repairs.
@@ -133,7 +134,7 @@ fn writes(status: &StatusView) -> String {
     }
 }
 
-fn segment_lines(segments: &SegmentsView, now_ms: i64) -> Vec<(&'static str, String)> {
+fn segment_lines(segments: &HealthReport, now_ms: i64) -> Vec<(&'static str, String)> {
     if segments.passes == 0 {
         return Vec::new();
     }
@@ -165,7 +166,7 @@ fn segment_lines(segments: &SegmentsView, now_ms: i64) -> Vec<(&'static str, Str
     lines
 }
 
-fn queue(segments: &SegmentsView) -> String {
+fn queue(segments: &HealthReport) -> String {
     let mut told = format!(
         "{} wait; {} pieces repaired and {} moved since the start",
         text::count(segments.queue),

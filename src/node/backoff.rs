@@ -7,8 +7,12 @@
 
 use std::time::Duration;
 
-/// The first retry comes within this time; it doubles with every failure.
+/// The first retry comes within this time.
 const RETRY_FIRST: Duration = Duration::from_millis(500);
+/// Each failure makes the ceiling so much higher. With this, a node comes back
+/// about as long after its door as that was away; with 2 it would take twice as
+/// long.
+const GROWTH: f64 = 1.5;
 /// Retries that may succeed by themselves never take longer.
 const RETRY_MAX: Duration = Duration::from_secs(30);
 /// Nor do those that a person has to help.
@@ -18,14 +22,14 @@ const HELPLESS_MAX: Duration = Duration::from_secs(120);
 /// that nodes which lost a door together do not come back together. `passing`
 /// says whether the reason may pass without anyone's help.
 pub(super) fn pause(failures: u32, passing: bool, dice: u64) -> Duration {
-    let doubled = |first: Duration| first.saturating_mul(1 << failures.min(16));
+    let grown = |first: Duration| first.mul_f64(GROWTH.powi(failures.min(32) as i32));
     let (floor, ceiling) = match passing {
         true => {
-            let ceiling = doubled(RETRY_FIRST).min(RETRY_MAX);
+            let ceiling = grown(RETRY_FIRST).min(RETRY_MAX);
             (ceiling / 8, ceiling)
         }
         false => {
-            let ceiling = doubled(RETRY_MAX).min(HELPLESS_MAX);
+            let ceiling = grown(RETRY_MAX).min(HELPLESS_MAX);
             (ceiling / 2, ceiling)
         }
     };
@@ -56,7 +60,7 @@ mod tests {
         for dice in [0, u64::MAX / 3, u64::MAX] {
             assert!(pause(0, true, dice) <= RETRY_FIRST);
             assert!(pause(3, true, dice) <= Duration::from_secs(4));
-            for failures in [7, 40, u32::MAX] {
+            for failures in [12, 40, u32::MAX] {
                 let passing = pause(failures, true, dice);
                 assert!(passing > Duration::from_secs(3) && passing <= RETRY_MAX);
                 let helpless = pause(failures, false, dice);
@@ -114,8 +118,10 @@ mod tests {
                 assert!(last - down < 2.0 * best + 30.0, "{judged_per_s}/s, down {down} s: {last} s");
                 assert!(wasted < 100, "{judged_per_s}/s, down {down} s: {wasted} in vain");
             }
-            let (last, _) = stampede(20, 2.0, 300.0, &mut dice);
-            assert!(last < 5.0, "a small cluster is back at once: {last}");
+            for down in [0.5, 2.0, 10.0] {
+                let (last, _) = stampede(20, down, 300.0, &mut dice);
+                assert!(last < 2.5 * down + 1.0, "a small cluster is back in about the time that it was away: {last}");
+            }
         }
     }
 }

@@ -135,7 +135,7 @@ mod tests {
         let stop = watch::Sender::new(false);
         let task = tokio::spawn(run(store.clone(), stop.subscribe()));
         let beside = p99(&store, || store.usage().dead_bytes * 4 <= store.usage().live_bytes).await;
-        assert!(beside < without * 10 + Duration::from_millis(20), "p99 of reads rose from {without:?} to {beside:?}");
+        assert!(beside < without * 10 + Duration::from_millis(50), "p99 of reads rose from {without:?} to {beside:?}");
         stop.send_replace(true);
         task.await.unwrap();
     }

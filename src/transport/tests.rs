@@ -140,12 +140,7 @@ impl FakeDoor {
         let hello = Hello::decode(&read_frame(&mut stream).await.unwrap()).unwrap();
         let binding = stream.get_ref().1.export_keying_material([0; 32], BINDING_LABEL, None).unwrap();
         let signature = signer.sign_generation(Generation(generation), &binding);
-        let welcome = Welcome {
-            version: VERSION,
-            generation: Generation(generation),
-            signature,
-            doors,
-        };
+        let welcome = Welcome { version: VERSION, generation: Generation(generation), signature, doors };
         write_frame(&mut stream, &Answer::Welcome(welcome).encode().unwrap()).await.unwrap();
         (stream, hello)
     }

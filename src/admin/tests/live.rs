@@ -1,5 +1,7 @@
 //! What a process that serves adds. No node is connected to it.
 
+use crate::objects::Epochs;
+use crate::workers::{HealthLoop, HealthTuning};
 use std::sync::Arc;
 
 use super::*;
@@ -27,7 +29,10 @@ async fn serving(ground: &Ground, doors: &[&str]) -> (Door, Operator) {
         Budget::new(64 << 20),
         Env::real(),
     );
-    let live = Some(Live { transfer, s3: Some("http://127.0.0.1:9000".to_owned()) });
+    let epochs = Epochs::start(ground.metadata.clone(), &Env::real()).await.unwrap();
+    let tuning = HealthTuning::default();
+    let health = HealthLoop::new(ground.metadata.clone(), transfer.clone(), epochs, Env::real(), tuning).watch();
+    let live = Some(Live { transfer, health, s3: Some("http://127.0.0.1:9000".to_owned()) });
     let doors = doors.iter().map(|door| (*door).to_owned()).collect();
     (door, Operator::new(OperatorParts { doors, live, ..ground.parts() }))
 }

@@ -161,7 +161,7 @@ fn holds(disk: &DiskReport, share: f64, painter: Painter) -> String {
         damaged => painter.paint(RED, &format!(", {} damaged", count(damaged))),
     };
     format!(
-        "{share:.1} % of {} used by {} pieces, {} of them in the trash{damaged}",
+        "{share:.1} % of {} in {} pieces ({} in the trash){damaged}",
         bytes(disk.capacity_bytes),
         count(disk.pieces),
         count(disk.trashed)
@@ -336,7 +336,7 @@ mod tests {
             "Cairn node 3f2a91c0d4e1",
             "serving  cluster 77aa01bc93d0  up 1 d 3 h",
             "live 380 GB   ▓ trash 30.0 GB   ▒ dead 2.00 GB   ░ free 88.0 GB",
-            "82.4 % of 500 GB used by 193,204 pieces, 1,203 of them in the trash, 2 damaged",
+            "82.4 % of 500 GB in 193,204 pieces (1,203 in the trash), 2 damaged",
             "12.3 GB",
             "limit 20.0 MB/s",
             "suspended   trust ■■■■■■■■□□ 87.3 %   1,204 of 1,205 audits passed",

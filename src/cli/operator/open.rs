@@ -6,6 +6,7 @@ use std::io;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
+use super::super::cluster::Kind;
 use super::super::failure::reason;
 use super::super::settings::Config;
 use super::super::{DataDir, Failure};
@@ -20,6 +21,7 @@ use crate::env::{Env, Shutdown};
 /// When the socket cannot be made or the address cannot be listened on.
 pub(in crate::cli) async fn open_doors(
     config: &Config,
+    kind: Kind,
     layout: &DataDir,
     env: &Env,
     operator: Operator,
@@ -28,7 +30,8 @@ pub(in crate::cli) async fn open_doors(
 ) -> Result<(), Failure> {
     let failed = |error: io::Error| Failure::io("the operator's socket could not be made", layout.path(), &error);
     background.spawn(serve_unix(layout.path(), operator.clone(), shutdown.clone()).map_err(failed)?);
-    let Some(address) = &config.admin else { return Ok(()) };
+    // To `cairn up` the setting says nothing: it is there for who asks elsewhere.
+    let Some(address) = config.admin.as_ref().filter(|_| kind == Kind::Gateway) else { return Ok(()) };
     let address = address.as_str();
     let failed = |error: io::Error| {
         let origin = config.origin("admin");

@@ -2,7 +2,6 @@
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
@@ -52,8 +51,8 @@ impl LogFile {
 
     /// The whole record of a piece, whatever has become of its body.
     pub(super) fn read_unverified(&self, id: &PieceId, entry: &Entry) -> Result<(Header, Bytes), StoreError> {
-        let mut record = vec![0; HEADER_BYTES + entry.length as usize];
-        self.file.read_exact_at(&mut record, u64::from(entry.offset)).map_err(|_| damaged(id))?;
+        let length = HEADER_BYTES + entry.length as usize;
+        let record = self.read(u64::from(entry.offset), length).map_err(|_| damaged(id))?;
         let header = decode(&record, entry.place()).map_err(|_| damaged(id))?;
         if header.kind != Kind::Piece || header.id != *id || header.length != entry.length {
             return Err(damaged(id));
@@ -64,10 +63,25 @@ impl LogFile {
     /// Some bytes of a piece. Not verified: whoever reads shares has a MAC for
     /// each of them.
     pub(super) fn read_range(&self, id: &PieceId, entry: &Entry, start: u32, end: u32) -> Result<Bytes, StoreError> {
-        let mut bytes = vec![0; (end - start) as usize];
         let offset = u64::from(entry.offset) + HEADER_BYTES as u64 + u64::from(start);
-        self.file.read_exact_at(&mut bytes, offset).map_err(|_| damaged(id))?;
+        let bytes = self.read(offset, (end - start) as usize).map_err(|_| damaged(id))?;
         Ok(Bytes::from(bytes))
+    }
+
+    /// Exactly `length` bytes, into memory that was not zeroed before: for a
+    /// piece of 2 MiB that would cost as much as reading it.
+    fn read(&self, offset: u64, length: usize) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::with_capacity(length);
+        while bytes.len() < length {
+            let at = offset + bytes.len() as u64;
+            match rustix::io::pread(&self.file, rustix::buffer::spare_capacity(&mut bytes), at) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        bytes.truncate(length);
+        Ok(bytes)
     }
 
     /// Bytes that the file has now.

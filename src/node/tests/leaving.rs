@@ -141,7 +141,8 @@ async fn the_socket_shows_the_node_and_outlives_kills_and_long_paths() {
     std::fs::write(folder.join("node.sock"), "").unwrap();
     assert!(matches!(local::status(&folder).await, Err(local::LocalError::NotRunning)));
     node.serve_socket().unwrap();
-    let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(folder.join("node.sock")).unwrap().permissions());
+    let mode =
+        std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(folder.join("node.sock")).unwrap().permissions());
     assert_eq!(mode & 0o777, 0o600);
     assert!(door.nodes().wait_connected(1, SOON).await);
     door.nodes().put_piece(node.node_id(), id(1), Epoch(1), piece(1, 100_000)).await.unwrap();

@@ -174,7 +174,8 @@ async fn a_door_that_answers_nothing_leaves_the_others_alone() {
 async fn a_node_with_a_limit_keeps_to_it_and_answers_all_the_time() {
     const LIMIT: u64 = 2 << 20;
     let folder = tempfile::tempdir().unwrap();
-    let tuning = Tuning { ping_after: Duration::from_millis(300), ping_timeout: Duration::from_secs(3), ..Tuning::default() };
+    let tuning =
+        Tuning { ping_after: Duration::from_millis(300), ping_timeout: Duration::from_secs(3), ..Tuning::default() };
     let door = Door::bind("127.0.0.1:0", crate::transport::tests::config(tuning)).await.unwrap();
     let config = NodeConfig { bandwidth: Some(LIMIT), ..node_config(folder.path(), door.local_addr()) };
     let node = Node::start(config).await.unwrap();
