@@ -78,6 +78,8 @@ impl Drop for Turn {
     fn drop(&mut self) {
         if std::thread::panicking() {
             tell(&self.cluster.gateway.story());
+        } else {
+            self.cluster.check_logs();
         }
     }
 }
@@ -108,6 +110,15 @@ impl Cluster {
 
     pub fn gateway(&self) -> &Gateway {
         &self.gateway
+    }
+
+    /// Warnings are due where lines break; errors and panics never are.
+    fn check_logs(&self) {
+        let logs = std::iter::once(self.gateway.log()).chain(self.nodes.iter().map(Node::log));
+        let wrong = |line: &&str| line.contains(" ERROR ") || line.contains("panicked at");
+        let wrong: Vec<String> =
+            logs.flat_map(|log| log.lines().filter(wrong).map(str::to_owned).collect::<Vec<_>>()).collect();
+        assert!(wrong.is_empty(), "unexpected in the logs:\n{}", wrong.join("\n"));
     }
 
     /// The nodes that are always there.
