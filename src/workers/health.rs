@@ -143,9 +143,11 @@ impl HealthLoop {
         let Some((ended, took, soon)) = self.last_pass else { return true };
         let rest = if soon || self.changed { self.tuning.short_rest } else { self.tuning.rest };
         let rest = rest.max(3 * took);
+        // A node that says something new all the time must not make passes follow one another.
+        let woken = ended.elapsed() >= took.max(self.tuning.short_rest) && self.watch.take_wake();
         let stalled = self.queue.is_empty() || self.no_nodes >= NO_NODES_MAX;
         let quiet = stalled && self.running.is_empty();
-        self.watch.take_wake() || ended.elapsed() >= if quiet { rest } else { rest + self.tuning.rest }
+        woken || ended.elapsed() >= if quiet { rest } else { rest + self.tuning.rest }
     }
 
     async fn begin_pass(&mut self) -> Result<(), MetadataError> {

@@ -189,8 +189,9 @@ pub(super) async fn a_node_that_goes_back_is_noticed(metadata: Metadata) {
     metadata.write(MarkCompared { node: 1, rollbacks: 2 }).await.unwrap();
     assert_eq!(metadata.read(ListRolledBack).await.unwrap(), []);
     assert!(!says(3, 29).await, "from here it goes on");
-    assert!(says(3, 28).await);
-    let other = RecordHello { instance: InstanceId::from_bytes([99; 16]), ..hello(1, 3, 28) };
+    assert!(!says(3, 28).await, "said before it went on, and heard late");
+    assert!(says(4, 28).await);
+    let other = RecordHello { instance: InstanceId::from_bytes([99; 16]), ..hello(1, 4, 28) };
     assert!(metadata.write(other).await.unwrap(), "two starts of one number are two copies of one past");
     change(&metadata, 1, NodeChange::Forget).await.unwrap();
     assert_eq!(metadata.read(ListRolledBack).await.unwrap(), [], "nobody asks a node that is gone");
