@@ -284,7 +284,8 @@ fn suspicions(views: &[NodeView]) -> Vec<String> {
         ("is run twice: its folder was copied", &twice),
         ("says that its disk has lost or changed pieces", &|view| view.damaged.is_some_and(|pieces| pieces > 0)),
     ];
-    let members: Vec<&NodeView> = views.iter().filter(|view| !["gone", "left"].contains(&view.state.as_str())).collect();
+    let members: Vec<&NodeView> =
+        views.iter().filter(|view| !["gone", "left"].contains(&view.state.as_str())).collect();
     let named = kinds.iter().map(|(what, has)| (what, members.iter().filter(|view| has(view)).collect::<Vec<_>>()));
     named
         .filter_map(|(what, found)| Some((what, found.first()?.node.get(..8)?.to_owned(), found.len() - 1)))

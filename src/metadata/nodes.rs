@@ -173,8 +173,7 @@ pub(super) async fn enlist(
     place: Option<&str>,
 ) -> Result<(), MetadataError> {
     let (active, labels, now) = (NodeState::Active as i64, encode_labels(labels), tx.now().await?);
-    let known =
-        "UPDATE nodes SET state = ?2, labels = ?3, place = ?4, reason = NULL, drain_epoch = NULL, \
+    let known = "UPDATE nodes SET state = ?2, labels = ?3, place = ?4, reason = NULL, drain_epoch = NULL, \
                  joined_ms = ?5 WHERE node_id = ?1";
     if tx.execute(known, params![node.as_bytes(), active, &labels, place, now]).await? == 1 {
         return Ok(());
