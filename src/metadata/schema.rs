@@ -156,7 +156,6 @@ INSERT INTO counters (name, value) VALUES
 /// number that no placing of a segment's pieces has had before.
 const V2: &str = "
 ALTER TABLE nodes DROP COLUMN owner;
-ALTER TABLE nodes DROP COLUMN last_instance;
 ALTER TABLE nodes ADD COLUMN said BLOB;
 ALTER TABLE nodes ADD COLUMN address BLOB;
 ALTER TABLE nodes ADD COLUMN software BLOB;

@@ -129,11 +129,10 @@ impl<'d> Draw<'d> {
     }
 
     fn is_eligible(&self, candidate: &Candidate) -> bool {
-        let wish = &self.wish;
-        candidate.free_bytes >= wish.piece_bytes
-            && !wish.nodes.contains(&candidate.node)
-            && !(self.pass.fresh && wish.domains.contains(&candidate.domain))
-            && !(self.pass.swift && (wish.avoid)(candidate.node))
+        let (wish, pass) = (&self.wish, self.pass);
+        let possible = candidate.free_bytes >= wish.piece_bytes && !wish.nodes.contains(&candidate.node);
+        let fresh = !pass.fresh || !wish.domains.contains(&candidate.domain);
+        possible && fresh && (!pass.swift || !(wish.avoid)(candidate.node))
     }
 }
 

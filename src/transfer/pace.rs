@@ -11,6 +11,15 @@ pub(super) enum Kind {
     Get,
 }
 
+/// A time in cluster medians.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ratio {
+    /// As it is.
+    pub(super) plain: f32,
+    /// With what is below the machine's own noise counted as usual.
+    pub(super) damped: f32,
+}
+
 /// Sizes are told apart by powers of four, from 4 KiB to 2 MiB.
 const CLASSES: usize = 6;
 /// Fewer times than this say nothing.
@@ -56,15 +65,16 @@ impl Pace {
         recent.map_or(UNKNOWN, |(median, p95)| p95.min(median * MEDIANS)).max(floor)
     }
 
-    /// How many times longer than the cluster's median this took. What is
-    /// below the noise counts as usual.
-    pub(super) fn ratio(&self, kind: Kind, bytes: usize, took: Duration) -> Option<f32> {
+    /// How many times longer than the cluster's median this took; none while
+    /// little is known.
+    pub(super) fn ratio(&self, kind: Kind, bytes: usize, took: Duration) -> Option<Ratio> {
         let floor = match kind {
             Kind::Put => PUT_FLOOR,
             Kind::Get => GET_FLOOR,
         } / MEDIANS;
         let (median, _) = self.of(kind, bytes).quantiles()?;
-        Some(took.as_secs_f32() / median.max(floor).as_secs_f32())
+        let beside = |median: Duration| took.as_secs_f32() / median.as_secs_f32();
+        Some(Ratio { plain: beside(median), damped: beside(median.max(floor)) })
     }
 }
 
@@ -141,7 +151,7 @@ mod tests {
         assert!(late > ms(150) && late < ms(190), "{late:?}");
         assert_eq!(pace.late_after(Kind::Get, 4096), UNKNOWN, "another size");
         assert_eq!(pace.late_after(Kind::Put, 1 << 20), UNKNOWN, "another kind");
-        let ratio = pace.ratio(Kind::Get, 1 << 20, ms(400)).unwrap();
+        let ratio = pace.ratio(Kind::Get, 1 << 20, ms(400)).unwrap().damped;
         assert!(ratio > 3.0 && ratio < 4.5, "{ratio}");
     }
 
@@ -167,6 +177,7 @@ mod tests {
         let pace = Pace::default();
         (0..100).for_each(|_| pace.record(Kind::Get, 10, Duration::from_micros(300)));
         assert_eq!(pace.late_after(Kind::Get, 10), GET_FLOOR);
-        assert!(pace.ratio(Kind::Get, 10, ms(5)).unwrap() < 1.5);
+        let ratio = pace.ratio(Kind::Get, 10, ms(5)).unwrap();
+        assert!(ratio.damped < 1.5 && ratio.plain > 10.0, "{ratio:?}");
     }
 }

@@ -4,7 +4,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::pace::{Kind, Pace};
+use super::pace::{Kind, Pace, Ratio};
 use crate::transport::NodeError;
 
 /// Weight of the newest outcome in a node's recent success.
@@ -14,6 +14,9 @@ const PACE_LEARNING: f32 = 0.25;
 /// So many times the cluster's median is slow; less than the second is not.
 const SLOW: f32 = 3.0;
 const USUAL: f32 = 2.0;
+/// A node that is given up so often in a row, each time when the usual time was
+/// long over, is slow, however short those times are.
+const GIVEN_UP_MAX: u32 = 4;
 /// A request is overdue, and its node slow until it answers, after so many
 /// times what is late; and not before the second. With many requests in flight
 /// some are always a little late, at every node.
@@ -35,6 +38,8 @@ pub(super) struct Record(Mutex<State>);
 struct Pulse {
     /// Its recent time in cluster medians.
     ratio: f32,
+    /// How often in a row it was given up when others would have been done.
+    given_up: u32,
     /// Set while it is slow. After this it is tried again, by one at a time.
     slow_until: Option<Instant>,
     rest: Duration,
@@ -42,7 +47,7 @@ struct Pulse {
 
 impl Default for Pulse {
     fn default() -> Self {
-        Self { ratio: 1.0, slow_until: None, rest: REST_MIN }
+        Self { ratio: 1.0, given_up: 0, slow_until: None, rest: REST_MIN }
     }
 }
 
@@ -131,18 +136,33 @@ impl State {
 }
 
 impl Pulse {
-    /// Learns from a time. One that is only a lower bound says nothing unless
-    /// it is worse than what was known.
-    fn learn(&mut self, ratio: f32, ended: bool) {
-        let ratio = ratio.min(WORST);
-        if ended && ratio < USUAL {
+    /// Learns from the time that an answer took.
+    fn answered(&mut self, ratio: f32) {
+        self.given_up = 0;
+        if ratio < USUAL {
             // It answers again as others do: all is forgiven.
             self.ratio = self.ratio.min(USUAL);
             self.rest = REST_MIN;
         }
-        if ended || ratio > self.ratio {
-            self.ratio += PACE_LEARNING * (ratio - self.ratio);
+        self.learn(ratio);
+    }
+
+    /// Learns from a lower bound, which says nothing unless it is worse than
+    /// what was known.
+    fn gave_up(&mut self, ratio: Ratio) {
+        let late = ratio.plain >= USUAL;
+        self.given_up += u32::from(late);
+        let missing = late && self.given_up >= GIVEN_UP_MAX;
+        if missing {
+            self.ratio = self.ratio.max(SLOW);
         }
+        if missing || ratio.damped > self.ratio {
+            self.learn(ratio.damped.max(self.ratio));
+        }
+    }
+
+    fn learn(&mut self, ratio: f32) {
+        self.ratio += PACE_LEARNING * (ratio.min(WORST) - self.ratio);
         let now = Instant::now();
         if self.ratio < SLOW {
             self.slow_until = None;
@@ -176,10 +196,10 @@ impl Ticket {
         match outcome {
             Ok(_) => {
                 self.pace.record(self.kind, self.bytes, took);
-                state.pulse(self.kind).learn(ratio.unwrap_or(1.0), true);
+                state.pulse(self.kind).answered(ratio.map_or(1.0, |ratio| ratio.damped));
             }
             Err(NodeError::Full) => state.full_until = Some(Instant::now() + FULL_FOR),
-            Err(NodeError::Timeout) => state.pulse(self.kind).learn(WORST, false),
+            Err(NodeError::Timeout) => state.pulse(self.kind).learn(WORST),
             Err(_) => {}
         }
     }
@@ -192,7 +212,7 @@ impl Drop for Ticket {
         let Some(at) = state.waiting.iter().position(|(number, _)| *number == self.number) else { return };
         state.waiting.swap_remove(at);
         if let Some(ratio) = self.pace.ratio(self.kind, self.bytes, self.begun.elapsed()) {
-            state.pulse(self.kind).learn(ratio, false);
+            state.pulse(self.kind).gave_up(ratio);
         }
     }
 }
@@ -232,6 +252,20 @@ mod tests {
         assert_eq!(record.success(), 1.0);
         begun(&record, &pace, Duration::ZERO).end(&Ok(()));
         assert!(!record.is_slow(Kind::Put), "it answers as others do");
+    }
+
+    #[test]
+    fn a_node_that_never_answers_is_found_where_all_are_fast() {
+        let (record, pace) = (Arc::<Record>::default(), Arc::<Pace>::default());
+        (0..100).for_each(|_| pace.record(Kind::Put, 1000, Duration::from_millis(4)));
+        let give_up = || drop(begun(&record, &pace, Duration::from_millis(12)));
+        for _ in 0..20 {
+            (1..GIVEN_UP_MAX).for_each(|_| give_up());
+            assert!(!record.is_slow(Kind::Put));
+            begun(&record, &pace, Duration::from_millis(5)).end(&Ok(()));
+        }
+        (0..GIVEN_UP_MAX).for_each(|_| give_up());
+        assert!(record.is_slow(Kind::Put) && !record.is_slow(Kind::Get));
     }
 
     #[test]

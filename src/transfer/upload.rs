@@ -19,8 +19,8 @@ use crate::types::{Epoch, Incarnation, PieceNumber, SegmentId};
 
 /// What the last pieces get after `o` are safe: part of the time that these
 /// took, within bounds.
-const GRACE_PART: u32 = 10;
-const GRACE_MIN: Duration = Duration::from_millis(20);
+const GRACE_PART: u32 = 8;
+const GRACE_MIN: Duration = Duration::from_millis(4);
 const GRACE_MAX: Duration = Duration::from_millis(500);
 /// A node stalls when it takes so many times the median of those that are
 /// done, but not before the second has passed.

@@ -237,7 +237,7 @@ impl Verdict {
         let staying = usize::from(self.count(|piece| piece.stays() && !replaced(piece))) + placed.len();
         let enough = staying >= usize::from(self.scheme.optimal());
         let leaves = |piece: &&Piece| {
-            let useless = matches!(piece.condition, Condition::Lost | Condition::Changed | Condition::Draining);
+            let useless = piece.leaving || piece.condition == Condition::Lost;
             replaced(piece) || (enough && useless)
         };
         self.pieces.iter().filter(leaves).map(|piece| piece.place).collect()

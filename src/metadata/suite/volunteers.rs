@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 
 use crate::metadata::*;
-use crate::types::{BodyId, KeyVersion, NodeId, PieceId, SegmentId, StreamId, TokenId};
+use crate::types::{BodyId, InstanceId, KeyVersion, NodeId, PieceId, SegmentId, StreamId, TokenId};
 
 pub(super) fn stream(segment: SegmentId) -> NewStream {
     NewStream {
@@ -134,6 +134,7 @@ pub(super) async fn nodes_change_as_they_may(metadata: Metadata) {
 fn hello(node: u8, start_counter: u64, log_position: u64) -> RecordHello {
     RecordHello {
         node: id(node),
+        instance: InstanceId::from_bytes([start_counter as u8; 16]),
         start_counter,
         log_position,
         software: "cairn 0".into(),
@@ -189,6 +190,8 @@ pub(super) async fn a_node_that_goes_back_is_noticed(metadata: Metadata) {
     assert_eq!(metadata.read(ListRolledBack).await.unwrap(), []);
     assert!(!says(3, 29).await, "from here it goes on");
     assert!(says(3, 28).await);
+    let other = RecordHello { instance: InstanceId::from_bytes([99; 16]), ..hello(1, 3, 28) };
+    assert!(metadata.write(other).await.unwrap(), "two starts of one number are two copies of one past");
     change(&metadata, 1, NodeChange::Forget).await.unwrap();
     assert_eq!(metadata.read(ListRolledBack).await.unwrap(), [], "nobody asks a node that is gone");
     metadata.close().await;

@@ -42,11 +42,10 @@ async fn a_node_that_stalls_is_replaced_early_and_avoided_then() {
     assert!(condemned.iter().any(|piece| piece.place.node == stalled.number));
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn sixty_four_uploads_survive_a_node_that_stops_in_the_middle() {
-    let world = World::new(16, "4/5/7/8").await;
-    world.practise().await;
-    let uploads: Vec<_> = (0..64)
+/// So many uploads at once, and how long the longest took. In their middle
+/// something happens.
+async fn longest_upload(world: &World, count: u64, meanwhile: impl FnOnce()) -> Duration {
+    let uploads: Vec<_> = (0..count)
         .map(|seed| {
             let (transfer, bytes) = (world.transfer.clone(), ciphertext(300_000, seed));
             tokio::spawn(async move {
@@ -56,14 +55,24 @@ async fn sixty_four_uploads_survive_a_node_that_stops_in_the_middle() {
             })
         })
         .collect();
-    world.puppets[5].set(Manner::Stalled);
+    meanwhile();
+    let mut longest = Duration::ZERO;
     for upload in uploads {
-        let took = upload.await.unwrap();
-        assert!(took < secs(8.0), "{took:?}");
+        longest = longest.max(upload.await.unwrap());
     }
-    let begun = Instant::now();
-    world.store(&ciphertext(300_000, 99)).await.unwrap();
-    assert!(begun.elapsed() < secs(0.5), "{:?}", begun.elapsed());
+    longest
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sixty_four_uploads_survive_a_node_that_stops_in_the_middle() {
+    let world = World::new(16, "4/5/7/8").await;
+    world.practise().await;
+    // Beside what the same takes without, since machines differ.
+    let healthy = longest_upload(&world, 64, || {}).await;
+    let stopped = longest_upload(&world, 64, || world.puppets[5].set(Manner::Stalled)).await;
+    assert!(stopped < healthy * 2 + secs(3.0), "{stopped:?} beside {healthy:?}");
+    let later = longest_upload(&world, 1, || {}).await;
+    assert!(later < healthy + secs(0.5), "{later:?} beside {healthy:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -79,6 +79,8 @@ fn a_changed_piece_is_always_made_anew() {
     assert_eq!((numbers(&plan), plan.instead), (vec![3], 1));
     assert_eq!((plan.again, plan.avoid), (vec![3], vec![3]));
     assert!(!plan.taken.contains(&3));
+    assert_eq!(verdict.removed_by(&[]), [], "it waits for a node, though o others are there");
+    assert_eq!(verdict.removed_by(&[place(3, 3)]), [place(3, 3)]);
     let verdict = judged(&places(6), &[], &[3]);
     assert_eq!(numbers(&verdict.plan()), [3, 6], "and the rest, since the segment is read anyway");
     let verdict = judged(&places(8), &[(3, GONE)], &[3]);
