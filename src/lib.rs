@@ -32,6 +32,8 @@ pub mod workers;
 
 // Third floor: doors.
 #[cfg(feature = "server")]
+pub mod admin;
+#[cfg(feature = "server")]
 pub mod cli;
 #[cfg(feature = "server")]
 pub mod gateway;

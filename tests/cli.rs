@@ -9,6 +9,8 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use cairn::seal::ClusterSecret;
+use cairn::types::{ClusterId, TokenId};
+use cairn::wire::{Credential, JoinToken};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -60,6 +62,13 @@ impl Shell {
     /// The one sentence of a command that could not start.
     fn refusal(&self, arguments: &[&str]) -> String {
         sentence(&self.run(arguments))
+    }
+
+    /// The last line on stderr of a command that began and could not start.
+    fn run_lines(&self, arguments: &[&str]) -> String {
+        let output = self.run(arguments);
+        assert_eq!(output.status.code(), Some(2), "{output:?}");
+        text(&output.stderr).lines().last().expect("a sentence").to_owned()
     }
 
     fn config(&self, arguments: &[&str]) -> Value {
@@ -378,4 +387,136 @@ fn a_directory_that_may_not_be_written_is_refused() {
         shell.run(&["up", "--data", &data])
     };
     assert_says(&sentence(&output), &[&data, "permission denied"]);
+}
+
+/// A token for the cluster with this number, whose door nobody keeps.
+fn token(cluster: u8) -> String {
+    let token = JoinToken {
+        doors: vec!["127.0.0.1:1".to_owned()],
+        cluster: ClusterId::from_bytes([cluster; 32]),
+        credential: Credential { id: TokenId::from_bytes([cluster; 16]), secret: [9; 32] },
+        expires_ms: None,
+        uses: None,
+        labels: Default::default(),
+    };
+    token.to_string()
+}
+
+/// The folder of a node that is a member of cluster 1.
+fn member(shell: &Shell) -> String {
+    let node = shell.path("node");
+    fs::create_dir(&node).expect("a folder");
+    let (cluster, token) = ("01".repeat(32), "01".repeat(16));
+    let text = format!(
+        r#"{{"format":1,"cluster":"{cluster}","doors":["127.0.0.1:1"],"capacity_bytes":100000000,"token":"{token}","credential":null,"joined":true}}"#
+    );
+    fs::write(format!("{node}/cluster.json"), text).expect("a membership");
+    node
+}
+
+/// Every file below a folder, with what it holds.
+fn contents(folder: &str) -> Vec<(String, Vec<u8>)> {
+    let mut files: Vec<(String, Vec<u8>)> = fs::read_dir(folder)
+        .expect("a folder")
+        .map(|entry| entry.expect("an entry").path())
+        .map(|path| (path.display().to_string(), fs::read(&path).unwrap_or_default()))
+        .collect();
+    files.sort();
+    files
+}
+
+#[test]
+fn a_node_without_a_good_token_is_refused_before_anything_is_made() {
+    let shell = Shell::new();
+    let node = shell.path("node");
+    let whole = token(1);
+    for (given, words) in [
+        ("hello".to_owned(), "not a join token"),
+        (whole[..whole.len() - 3].to_owned(), "mangled"),
+        (whole.replacen("cairn-join-1", "cairn-join-7", 1), "update cairn"),
+    ] {
+        let sentence = shell.refusal(&["node", "--data", &node, "--join", &given]);
+        assert_says(&sentence, &[words]);
+        assert!(!Path::new(&node).exists());
+        let sentence = Shell::new().with("CAIRN_JOIN", given).refusal(&["node", "--data", &node]);
+        assert_says(&sentence, &[words]);
+    }
+    assert_says(&shell.refusal(&["node", "--data", &node, "--join-file", "none"]), &["join token", "no such file"]);
+    let noise = shell.write("noise", "hello\n");
+    assert_says(&shell.refusal(&["node", "--data", &node, "--join-file", &noise]), &["not a join token"]);
+    assert!(!Path::new(&node).exists());
+    let sentence = shell.refusal(&["node", "--data", &node]);
+    assert_says(&sentence, &["belongs to no cluster yet", "--join"]);
+}
+
+#[test]
+fn a_nodes_folder_belongs_to_one_cluster() {
+    let shell = Shell::new();
+    let node = member(&shell);
+    let before = contents(&node);
+    let sentence = shell.refusal(&["node", "--data", &node, "--join", &token(2)]);
+    assert_says(&sentence, &["another cluster", "020202020202", "010101010101", "another folder"]);
+    let after: Vec<_> = contents(&node).into_iter().filter(|(path, _)| !path.ends_with("node.lock")).collect();
+    assert_eq!(after, before);
+    for text in ["", "{}", r#"{"format":2}"#] {
+        fs::write(format!("{node}/cluster.json"), text).expect("a file");
+        assert_says(&shell.refusal(&["node", "--data", &node]), &["cluster.json", "cannot be understood"]);
+    }
+}
+
+#[test]
+fn a_place_that_cannot_be_a_nodes_folder_is_refused() {
+    let (shell, token) = (Shell::new(), token(1));
+    let refusal = |data: &str| shell.refusal(&["node", "--join", &token, "--data", data]);
+    let file = shell.write("file", "");
+    assert_says(&refusal(&file), &[&file, "is a file"]);
+    assert_says(&refusal("."), &["not a node's folder", "'file'"]);
+    assert_says(&refusal(&shell.data(&[7; 32])), &["data directory of a gateway"]);
+    let node = member(&shell);
+    let lock = File::create(format!("{node}/node.lock")).expect("a lock file");
+    lock.try_lock().expect("nobody else has it");
+    fs::write(format!("{node}/node.lock"), "4711\n").expect("a process id");
+    assert_says(&refusal(&node), &["runs on", "process 4711"]);
+    drop(lock);
+    let store = File::create(format!("{node}/lock")).expect("a lock file");
+    store.try_lock().expect("nobody else has it");
+    assert_says(&shell.run_lines(&["node", "--data", &node]), &["in use by another process"]);
+}
+
+#[test]
+fn a_node_that_promises_what_its_disk_has_not_is_refused() {
+    let (shell, token) = (Shell::new(), token(1));
+    let node = shell.path("node");
+    let sentence = shell.refusal(&["node", "--join", &token, "--data", &node, "--capacity", "15000PB"]);
+    assert_says(&sentence, &["capacity is 15.0 EB (flag --capacity)", "whole disk", "promise no more"]);
+    let sentence = shell.refusal(&["node", "--join", &token, "--data", &node, "--capacity", "1MB"]);
+    assert_says(&sentence, &["capacity is 1.00 MB", "at least 16.8 MB"]);
+    for (flag, value) in [("--bandwidth", "fast"), ("--label", "noequals"), ("--capacity", "much")] {
+        assert_says(&shell.refusal(&["node", "--join", &token, flag, value]), &[value, "expected"]);
+    }
+}
+
+#[test]
+fn the_status_of_a_stopped_node_changes_nothing() {
+    let shell = Shell::new();
+    assert_says(&shell.refusal(&["node", "status", "--data", "none"]), &["no node's folder", "no such file"]);
+    let empty = shell.path("empty");
+    fs::create_dir(&empty).expect("a folder");
+    assert_says(&shell.refusal(&["node", "status", "--data", &empty]), &["there is no node in"]);
+    assert_says(&shell.refusal(&["node", "leave", "--data", &empty]), &["there is no node in"]);
+    assert_eq!(contents(&empty), []);
+
+    let node = member(&shell);
+    let before = contents(&node);
+    let status: Value =
+        serde_json::from_str(&shell.stdout(&["node", "status", "--json", "--data", &node])).expect("JSON");
+    assert_eq!((&status["state"], &status["leaving"]), (&"stopped".into(), &false.into()), "{status:#}");
+    assert!(shell.stdout(&["node", "status", "--data", &node]).contains("not running"));
+    let leave = shell.run(&["node", "leave", "--data", &node]);
+    assert_eq!(leave.status.code(), Some(1));
+    assert_says(&text(&leave.stderr), &["is not running", "start it with"]);
+    assert_eq!(contents(&node), before);
+    fs::write(format!("{node}/node.json"), r#"{"format":2,"starts":1,"generation":1,"doors":[],"left":true}"#)
+        .expect("a memory");
+    assert!(shell.stdout(&["node", "leave", "--data", &node]).contains("can be wiped"));
 }

@@ -4,6 +4,8 @@
 use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use tokio::net::TcpListener;
+
 use super::data_dir::S3_ENVIRONMENT;
 use super::settings::LogFormat;
 use super::{Config, Credentials, DataDir, Failure, say};
@@ -28,6 +30,11 @@ pub(super) fn announce(
         tracing::warn!(%error, "stdout could not be written; the same lines are in s3.env");
     }
     Ok(())
+}
+
+/// The URL of what this listener serves, if the system tells its address.
+pub(super) fn url(config: &Config, listener: &TcpListener) -> Option<String> {
+    listener.local_addr().ok().map(|address| endpoint(config, address))
 }
 
 fn print(lines: &str, stdout: &mut dyn Write) -> io::Result<()> {

@@ -11,9 +11,11 @@ use tokio::task::JoinSet;
 use super::doors::{self, Registration};
 use super::failure::reason;
 use super::local_nodes::{LocalNode, Prepared, prepare, stop_all};
+use super::operator::open_doors;
 use super::progress::Progress;
 use super::settings::{Config, Credentials};
-use super::{DataDir, Failure};
+use super::{DataDir, Failure, announce};
+use crate::admin::{Live, Operator, OperatorParts};
 use crate::env::{Env, Shutdown};
 use crate::erasure::Scheme;
 use crate::gateway::front::{Domains, FrontConfig, RootCredentials};
@@ -23,11 +25,11 @@ use crate::gateway::{Gateway, gateway};
 use crate::metadata::{ClusterRow, Metadata, MetadataError, OpenCluster, SqliteOptions};
 use crate::objects::{Epochs, KeyRing, Objects};
 use crate::seal::ClusterSecret;
-use crate::transfer::{Budget, Fleet, Registered, Transfer};
+use crate::transfer::{Budget, Fleet, Registered, SchemePolicy, Transfer};
 use crate::transport::{ClusterIdentity, Door, DoorConfig, TransportError, Tuning};
 use crate::types::ClusterId;
 use crate::types::limits::{MAC_BYTES, SEALED_BLOCK_BYTES, STRIPES_MAX};
-use crate::workers::{self, DeleteWorker, ReleaseWorker};
+use crate::workers::{self, DeleteWorker, HealthLoop, HealthTuning, HealthWatch, NodeWatch, ReleaseWorker};
 
 /// Where the nodes are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,18 +93,31 @@ impl Cluster {
         let fleet = Fleet::load(door.nodes(), &metadata).await.map_err(database)?;
         let scheme = scheme(config, fleet.registered().len());
         let budget = Budget::new(memory(config, scheme));
-        let transfer = Transfer::new(fleet, metadata.clone(), secret.piece_id_key(), scheme, budget, env.clone());
+        let min_nodes = config.min_nodes.filter(|_| kind == Kind::Gateway);
+        let policy = SchemePolicy { configured: config.scheme, min_nodes: min_nodes.map(|nodes| nodes.get()) };
+        let transfer = Transfer::new(fleet, metadata.clone(), secret.piece_id_key(), policy, budget, env.clone());
         let epochs = Epochs::start(metadata.clone(), &env).await.map_err(database)?;
         let keys = KeyRing::new(secret, row.key_version, env.clone());
         let mut background = JoinSet::new();
+        let names = match kind {
+            Kind::Up => Vec::new(),
+            Kind::Gateway => doors::names(config, door.local_addr()),
+        };
         if kind == Kind::Gateway {
-            let names = doors::names(config, door.local_addr());
             let registration = Registration::begin(metadata.clone(), &env, &names).await.map_err(database)?;
             background.spawn(registration.keep(shutdown.clone()));
         }
-        let delete = DeleteWorker::new(metadata.clone(), transfer.clone());
-        background.spawn(workers::run(delete, shutdown.clone()));
-        background.spawn(workers::run(ReleaseWorker::new(metadata.clone()), shutdown.clone()));
+        let work = Work { metadata: &metadata, transfer: &transfer, epochs: &epochs, env: &env };
+        let health = work.begin(&shutdown, &mut background);
+        let live = Live { transfer: transfer.clone(), health, s3: announce::url(config, &listener) };
+        let parts = OperatorParts {
+            metadata: metadata.clone(),
+            env: env.clone(),
+            cluster: row.cluster,
+            doors: names,
+            live: Some(live),
+        };
+        open_doors(config, kind, layout, &env, Operator::new(parts), &shutdown, &mut background).await?;
         let objects = Objects::new(metadata.clone(), transfer, keys, epochs, env);
         let gateway = gateway(objects, front(config, root, row.cluster)?);
         tracing::info!("{}, redundancy scheme {scheme}", nodes_in_words(&nodes, &door));
@@ -125,6 +140,30 @@ impl Cluster {
         stop_all(self.nodes).await;
         self.metadata.close().await;
         Ok(())
+    }
+}
+
+/// What the workers of a process work with.
+struct Work<'a> {
+    metadata: &'a Metadata,
+    transfer: &'a Transfer,
+    epochs: &'a Epochs,
+    env: &'a Env,
+}
+
+impl Work<'_> {
+    /// Starts all of them.
+    fn begin(&self, shutdown: &Shutdown, background: &mut JoinSet<()>) -> HealthWatch {
+        let (metadata, transfer) = (self.metadata, self.transfer);
+        let (epochs, tuning) = (self.epochs.clone(), HealthTuning::default());
+        let health = HealthLoop::new(metadata.clone(), transfer.clone(), epochs, self.env.clone(), tuning);
+        let watch = health.watch();
+        let nodes = NodeWatch::new(metadata.clone(), transfer.clone(), watch.clone(), self.env.clone());
+        background.spawn(workers::run(DeleteWorker::new(metadata.clone(), transfer.clone()), shutdown.clone()));
+        background.spawn(workers::run(ReleaseWorker::new(metadata.clone()), shutdown.clone()));
+        background.spawn(workers::run(nodes, shutdown.clone()));
+        background.spawn(workers::run(health, shutdown.clone()));
+        watch
     }
 }
 

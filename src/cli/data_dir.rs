@@ -7,6 +7,8 @@
 //! | `cluster.key` | the cluster's secret, 32 bytes |
 //! | `root.key` | TOML: the root key pair, where the environment gave none |
 //! | `s3.env` | the lines that S3 clients want in their environment |
+//! | `admin.sock` | where the operator's commands reach the process that serves; gone when none does |
+//! | `admin.token` | what those commands show at an admin address, where there is one |
 //! | `nodes/<i>/` | a local node each |
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
@@ -15,6 +17,8 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process;
 use std::sync::Arc;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
@@ -27,10 +31,16 @@ pub(super) const FORMAT: u32 = 1;
 
 const MARKER: &str = "format";
 const LOCK: &str = "lock";
+/// How long a lock that another process holds is waited for: an operator's
+/// command may have it for a moment.
+const LOCK_WITHIN: Duration = Duration::from_secs(2);
+const LOCK_PAUSE: Duration = Duration::from_millis(20);
 /// The cluster's secret.
 pub(super) const CLUSTER_KEY: &str = "cluster.key";
 /// The root key pair that was made here.
 pub(super) const ROOT_KEY_PAIR: &str = "root.key";
+/// What the operator's commands show at the admin address.
+pub(super) const ADMIN_TOKEN: &str = "admin.token";
 /// What S3 clients want in their environment.
 pub(super) const S3_ENVIRONMENT: &str = "s3.env";
 
@@ -60,11 +70,20 @@ impl DataDir {
     /// version wrote.
     pub fn open(path: &Path) -> Result<Self, Failure> {
         make(path)?;
+        Self::open_unused(path)?.ok_or_else(|| in_use(path))
+    }
+
+    /// Takes a directory that is there already; none if another process has it
+    /// and does not let go within two seconds.
+    ///
+    /// # Errors
+    /// As `open`, but for a directory in use.
+    pub(super) fn open_unused(path: &Path) -> Result<Option<Self>, Failure> {
         refuse_foreign(path)?;
-        let lock = Arc::new(lock(path)?);
-        let directory = Self { path: path.to_owned(), _lock: lock };
+        let Some(lock) = lock(path)? else { return Ok(None) };
+        let directory = Self { path: path.to_owned(), _lock: Arc::new(lock) };
         directory.marker()?;
-        Ok(directory)
+        Ok(Some(directory))
     }
 
     /// The path as it was given.
@@ -182,24 +201,28 @@ fn refuse_foreign(path: &Path) -> Result<(), Failure> {
     )))
 }
 
-fn lock(path: &Path) -> Result<File, Failure> {
+/// None if another process holds it for longer than an operator's command does.
+fn lock(path: &Path) -> Result<Option<File>, Failure> {
     let name = path.join(LOCK);
     let failed = |error: io::Error| Failure::io("the data directory could not be locked", &name, &error);
     let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&name);
     let mut file = opened.map_err(failed)?;
-    match file.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => return Err(in_use(path, &mut file)),
-        Err(TryLockError::Error(error)) => return Err(failed(error)),
+    let began = Instant::now();
+    loop {
+        match file.try_lock() {
+            Ok(()) => break,
+            Err(TryLockError::WouldBlock) if began.elapsed() < LOCK_WITHIN => sleep(LOCK_PAUSE),
+            Err(TryLockError::WouldBlock) => return Ok(None),
+            Err(TryLockError::Error(error)) => return Err(failed(error)),
+        }
     }
     let noted = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| writeln!(file, "{}", process::id()));
     noted.map_err(failed)?;
-    Ok(file)
+    Ok(Some(file))
 }
 
-fn in_use(path: &Path, lock: &mut File) -> Failure {
-    let mut text = String::new();
-    let holder = match lock.read_to_string(&mut text).ok().and_then(|_| text.trim().parse::<u32>().ok()) {
+fn in_use(path: &Path) -> Failure {
+    let holder = match fs::read_to_string(path.join(LOCK)).ok().and_then(|text| text.trim().parse::<u32>().ok()) {
         Some(pid) => format!("process {pid}"),
         None => "another process".to_owned(),
     };

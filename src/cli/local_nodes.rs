@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::failure::reason;
+use super::node::store as node_store;
 use super::settings::Config;
 use super::{DataDir, Failure};
 use crate::metadata::{ListNodes, Metadata, MetadataError, NodeRow, NodeState, PlaceNode};
-use crate::node::store::{PieceStore, StoreError, StoreOptions};
+use crate::node::store::PieceStore;
 use crate::node::{Node, NodeConfig};
 use crate::transport::{Identity, TransportError};
-use crate::types::limits::LOG_BYTES_MAX;
 use crate::types::{ClusterId, NodeId};
 
 /// A node that runs.
@@ -40,10 +40,7 @@ impl Prepared {
 impl LocalNode {
     /// Finishes what is in flight and closes the store.
     pub(super) async fn stop(self) {
-        self.node.shutdown().await;
-        if let Err(error) = self.store.close().await {
-            tracing::warn!(%error, "a node's store did not close cleanly");
-        }
+        node_store::stop(self.node, self.store).await;
     }
 }
 
@@ -187,21 +184,7 @@ fn fresh(dir: &Path) -> Result<Identity, Failure> {
 }
 
 fn open(dir: PathBuf, identity: Identity, capacity_bytes: u64) -> Result<Prepared, Failure> {
-    let options = StoreOptions { capacity_bytes, log_bytes_max: LOG_BYTES_MAX };
-    let (store, report) = PieceStore::open(&dir, options).map_err(|error| match error {
-        StoreError::Locked => {
-            Failure::start(format!("the node's folder {} is in use by another process", dir.display()))
-        }
-        error => Failure::start(format!("the node's folder {} cannot be opened: {error}", dir.display())),
-    })?;
-    if report.damaged_records > 0 || !report.lost.is_empty() {
-        tracing::warn!(
-            "the node in {} has lost {} pieces to {} damaged records; reads make up for them from other nodes",
-            dir.display(),
-            report.lost.len(),
-            report.damaged_records
-        );
-    }
+    let store = node_store::open(&dir, capacity_bytes)?;
     Ok(Prepared { dir, identity, store })
 }
 

@@ -16,12 +16,17 @@ mod failure;
 mod gateway;
 mod local_nodes;
 mod logging;
+mod node;
+mod nodes;
+mod operator;
 mod panic;
 mod process;
 mod progress;
 mod serve;
 mod settings;
 mod signals;
+mod status;
+mod token;
 mod up;
 mod version;
 
@@ -68,6 +73,10 @@ struct CommandLine {
 enum Command {
     Up(up::Arguments),
     Gateway(gateway::Arguments),
+    Node(node::Arguments),
+    Token(token::Arguments),
+    Nodes(nodes::Arguments),
+    Status(status::Arguments),
     Config(config::Arguments),
     Version(version::Arguments),
 }
@@ -92,6 +101,10 @@ fn run(line: CommandLine) -> Result<(), Failure> {
     match line.command {
         Command::Up(arguments) => up::command(arguments, line.config),
         Command::Gateway(arguments) => gateway::command(arguments, line.config),
+        Command::Node(arguments) => node::command(arguments, line.config),
+        Command::Token(arguments) => token::command(arguments, line.config),
+        Command::Nodes(arguments) => nodes::command(arguments, line.config),
+        Command::Status(arguments) => status::command(arguments, line.config),
         Command::Config(arguments) => config::command(arguments, line.config),
         Command::Version(arguments) => version::command(&arguments),
     }

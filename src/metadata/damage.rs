@@ -1,9 +1,11 @@
 //! Pieces that their own node says its disk has lost or changed.
 
+use super::nodes::NodeState;
 use super::tx::{MetadataError, Operation, Tx, params};
 use crate::types::PieceId;
 
-/// Replaces what is known of a node's damage by what it says now.
+/// Replaces what is known of a node's damage by what it says now. Of a node
+/// that has gone nothing is kept: all of its pieces count as lost.
 pub struct RecordDamage {
     /// The node, by its number.
     pub node: u32,
@@ -16,6 +18,10 @@ impl Operation for RecordDamage {
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<(), MetadataError> {
         tx.execute("DELETE FROM damaged WHERE node_no = ?1", params![self.node]).await?;
+        let member = "SELECT 1 FROM nodes WHERE node_no = ?1 AND state < ?2";
+        if tx.first(member, params![self.node, NodeState::Gone as i64]).await?.is_none() {
+            return Ok(());
+        }
         let sql = "INSERT INTO damaged (node_no, piece_id) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
         for piece in &self.pieces {
             tx.execute(sql, params![self.node, piece.as_bytes()]).await?;

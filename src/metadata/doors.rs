@@ -4,6 +4,10 @@ use super::codec::{Reader, Writer, text};
 use super::epochs::Holder;
 use super::tx::{MetadataError, Operation, Tx, params};
 
+/// Milliseconds of the database's clock for which a door that is not
+/// registered again stays in the table.
+const KEPT_MS: i64 = 24 * 3600 * 1000;
+
 /// Says that a process holds doors open at these addresses, now. To be said
 /// again before it is forgotten.
 pub struct RegisterDoor {
@@ -22,6 +26,9 @@ impl Operation for RegisterDoor {
             row.bytes(address.as_bytes());
         }
         let now = tx.now().await?;
+        // A process that died does not close its doors.
+        let forgotten = now.0.saturating_sub(KEPT_MS);
+        tx.execute("DELETE FROM doors WHERE seen_ms < ?1", params![forgotten]).await?;
         let sql = "INSERT INTO doors (holder, addresses, seen_ms) VALUES (?1, ?2, ?3) \
                    ON CONFLICT (holder) DO UPDATE SET addresses = ?2, seen_ms = ?3";
         tx.execute(sql, params![&self.holder.0, &row.finish(), now]).await?;

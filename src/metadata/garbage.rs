@@ -95,7 +95,9 @@ fn condemned_piece(row: &Row) -> Result<CondemnedPiece, MetadataError> {
     })
 }
 
-/// Condemns the pieces of an upload that was given up.
+/// Condemns the pieces of an upload or a repair that was given up. Pieces that
+/// a list names are spared: whoever does not know how a commit ended may say
+/// that it failed.
 pub struct CondemnPieces {
     /// Which ones.
     pub pieces: Vec<CondemnedPiece>,
@@ -105,8 +107,11 @@ impl Operation for CondemnPieces {
     type Output = ();
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<(), MetadataError> {
-        for piece in &self.pieces {
-            condemn(tx, piece.segment, &[piece.place]).await?;
+        for CondemnedPiece { segment, place } in &self.pieces {
+            let row = super::segments::find(tx, &[*segment]).await?.pop();
+            if !row.is_some_and(|row| row.pieces.contains(place)) {
+                condemn(tx, *segment, &[*place]).await?;
+            }
         }
         Ok(())
     }

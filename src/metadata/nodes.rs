@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use super::codec::{Reader, Writer, decode_labels, encode_labels};
 use super::tx::{MetadataError, Operation, Row, Tx, params};
-use crate::types::{NodeId, UnixMillis};
+use crate::types::{InstanceId, NodeId, UnixMillis};
 
 /// How a node stands with the operator. Stored as its number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -222,6 +222,8 @@ impl Operation for PlaceNode {
 pub struct RecordHello {
     /// The node.
     pub node: NodeId,
+    /// Which start of its process says this.
+    pub instance: InstanceId,
     /// How often it has started.
     pub start_counter: u64,
     /// How far its log is.
@@ -240,15 +242,28 @@ impl Operation for RecordHello {
     async fn run(&self, tx: &mut Tx<'_>) -> Result<bool, MetadataError> {
         let row = find(tx, self.node).await?;
         let row = row.ok_or_else(|| MetadataError::Failed(format!("node {} is not registered", self.node)))?;
-        let back = self.start_counter < row.start_counter || self.log_position < row.log_position;
+        let sql = "SELECT 1 FROM nodes WHERE node_id = ?1 AND start_counter = ?2 AND last_instance <> ?3";
+        let (starts, instance) = (self.start_counter.min(i64::MAX as u64), self.instance.as_bytes());
+        // Every start is counted: two with one number are two copies of one past.
+        let twice = tx.first(sql, params![self.node.as_bytes(), starts, instance]).await?.is_some();
+        let back = twice || starts < row.start_counter || self.log_position < row.log_position;
         let update = "UPDATE nodes SET start_counter = ?2, log_position = ?3, software = ?4, said = ?5, address = ?6, \
-                      seen_ms = ?7, rollbacks = rollbacks + ?8 WHERE node_id = ?1";
+                      seen_ms = ?7, rollbacks = rollbacks + ?8, last_instance = ?9 WHERE node_id = ?1";
         // What a node says of itself must not be able to break its row.
-        let (starts, position) = (self.start_counter.min(i64::MAX as u64), self.log_position.min(i64::MAX as u64));
+        let position = self.log_position.min(i64::MAX as u64);
         let (said, address, now) = (encode_labels(&self.said), self.address.to_string(), tx.now().await?);
         let software = self.software.as_str();
-        let values =
-            params![self.node.as_bytes(), starts, position, software, &said, address.as_str(), now, u32::from(back)];
+        let values = params![
+            self.node.as_bytes(),
+            starts,
+            position,
+            software,
+            &said,
+            address.as_str(),
+            now,
+            u32::from(back),
+            instance
+        ];
         tx.execute(update, values).await?;
         Ok(back)
     }

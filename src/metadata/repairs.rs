@@ -47,9 +47,13 @@ impl Operation for ClaimSegment {
     }
 }
 
-/// Replaces pieces of a claimed segment. Answers false, and changes nothing,
-/// if the segment is gone or somebody has claimed it since: then whoever
-/// placed the new pieces condemns them.
+/// Replaces pieces of a claimed segment, once: that uses the claim up.
+///
+/// Answers false, and changes nothing, if the segment is gone, if somebody has
+/// claimed it since, if one of the nodes takes no pieces any more, or if a new
+/// piece was condemned meanwhile. Then, and after a failure, whoever placed
+/// the new pieces condemns them ([`CondemnPieces`](super::CondemnPieces)
+/// spares what is in the list after all).
 pub struct ReplacePieces {
     /// Which segment.
     pub segment: SegmentId,
@@ -72,24 +76,48 @@ impl Operation for ReplacePieces {
         if tx.first(claimed, params![self.segment.as_bytes(), self.claim.0]).await?.is_none() {
             return Ok(false);
         }
+        for place in &self.placed {
+            if !self.may_hold(tx, place).await? {
+                return Ok(false);
+            }
+        }
         let Some(row) = find(tx, &[self.segment]).await?.pop() else { return Ok(false) };
-        let mut pieces = row.pieces;
-        pieces.retain(|place| !self.removed.contains(place));
+        let (removed, mut pieces): (Vec<_>, Vec<_>) =
+            row.pieces.into_iter().partition(|place| self.removed.contains(place));
         pieces.extend(&self.placed);
         pieces.sort_by_key(|place| place.piece);
         if !pieces.is_sorted_by(|one, next| one.piece < next.piece) {
             return Err(MetadataError::Failed(format!("segment {}: a piece would be placed twice", self.segment)));
         }
-        let sql = "UPDATE segments SET pieces = ?2, revision = revision + 1 WHERE segment_id = ?1";
+        let sql = "UPDATE segments SET pieces = ?2, revision = revision + 1, incarnation = incarnation + 1 \
+                   WHERE segment_id = ?1";
         tx.execute(sql, params![self.segment.as_bytes(), &encode_pieces(&pieces)]).await?;
-        super::garbage::condemn(tx, self.segment, &self.removed).await?;
+        super::garbage::condemn(tx, self.segment, &removed).await?;
         Ok(true)
     }
 }
 
+impl ReplacePieces {
+    /// A node that is about to leave must not be given a piece behind the back
+    /// of who makes sure that it has none; a piece that was condemned is on
+    /// its way to the trash.
+    async fn may_hold(&self, tx: &mut Tx<'_>, place: &PiecePlace) -> Result<bool, MetadataError> {
+        if place.incarnation != self.claim {
+            let segment = self.segment;
+            return Err(MetadataError::Failed(format!("segment {segment}: a piece was placed without its claim")));
+        }
+        let sql = "SELECT 1 FROM nodes WHERE node_no = ?1 AND state < ?5 AND NOT EXISTS (SELECT 1 FROM condemned \
+                   WHERE node_no = ?1 AND segment_id = ?2 AND piece = ?3 AND incarnation = ?4)";
+        let (piece, draining) = (u32::from(place.piece.0), NodeState::Draining as i64);
+        let values = params![place.node, self.segment.as_bytes(), piece, place.incarnation.0, draining];
+        Ok(tx.first(sql, values).await?.is_some())
+    }
+}
+
 /// Whether no upload that began before the node was drained can still place
-/// a piece on it: all leases are past that epoch. Leases that have run out are
-/// removed, so that a process which died does not hold this up.
+/// a piece on it: all leases are past that epoch. Leases that have run out and
+/// are in the way are removed, so that a process which died does not hold this
+/// up.
 pub struct IsDrained {
     /// The node, by its number.
     pub node: u32,
@@ -99,10 +127,47 @@ impl Operation for IsDrained {
     type Output = bool;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<bool, MetadataError> {
-        let now = tx.now().await?;
-        tx.execute("DELETE FROM leases WHERE expires_ms < ?1", params![now]).await?;
-        let sql = "SELECT 1 FROM nodes WHERE node_no = ?1 AND state = ?2 \
-                   AND NOT EXISTS (SELECT 1 FROM leases WHERE leases.oldest_epoch <= nodes.drain_epoch)";
-        Ok(tx.first(sql, params![self.node, NodeState::Draining as i64]).await?.is_some())
+        let sql = "SELECT drain_epoch FROM nodes WHERE node_no = ?1 AND state = ?2";
+        let Some(row) = tx.first(sql, params![self.node, NodeState::Draining as i64]).await? else {
+            return Ok(false);
+        };
+        let (epoch, now) = (row.u64(0)?, tx.now().await?);
+        let sql = "DELETE FROM leases WHERE oldest_epoch <= ?1 AND expires_ms < ?2";
+        tx.execute(sql, params![epoch, now]).await?;
+        let sql = "SELECT 1 FROM leases WHERE oldest_epoch <= ?1 LIMIT 1";
+        Ok(tx.first(sql, params![epoch]).await?.is_none())
+    }
+}
+
+/// Members that came back with an older state than they had shown, and whose
+/// inventory has not been compared with the lists since: each node's number,
+/// and how often it has come back so.
+pub struct ListRolledBack;
+
+impl Operation for ListRolledBack {
+    type Output = Vec<(u32, u64)>;
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<Vec<(u32, u64)>, MetadataError> {
+        let sql = "SELECT node_no, rollbacks FROM nodes WHERE rollbacks > compared AND state < ?1 ORDER BY node_no";
+        let rows = tx.query(sql, params![NodeState::Gone as i64]).await?;
+        rows.iter().map(|row| Ok((row.u32(0)?, row.u64(1)?))).collect()
+    }
+}
+
+/// Notes that a node's inventory was compared with the lists, and that no list
+/// names a piece which it has not.
+pub struct MarkCompared {
+    /// The node, by its number.
+    pub node: u32,
+    /// How often it had come back with an older state when that began.
+    pub rollbacks: u64,
+}
+
+impl Operation for MarkCompared {
+    type Output = ();
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<(), MetadataError> {
+        let sql = "UPDATE nodes SET compared = MAX(compared, ?2) WHERE node_no = ?1";
+        tx.execute(sql, params![self.node, self.rollbacks]).await.map(drop)
     }
 }

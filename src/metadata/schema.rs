@@ -156,7 +156,6 @@ INSERT INTO counters (name, value) VALUES
 /// number that no placing of a segment's pieces has had before.
 const V2: &str = "
 ALTER TABLE nodes DROP COLUMN owner;
-ALTER TABLE nodes DROP COLUMN last_instance;
 ALTER TABLE nodes ADD COLUMN said BLOB;
 ALTER TABLE nodes ADD COLUMN address BLOB;
 ALTER TABLE nodes ADD COLUMN software BLOB;
@@ -166,6 +165,7 @@ ALTER TABLE nodes ADD COLUMN reason BLOB;
 ALTER TABLE nodes ADD COLUMN drain_epoch INTEGER;
 ALTER TABLE nodes ADD COLUMN wrong_shares INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE nodes ADD COLUMN rollbacks INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE nodes ADD COLUMN compared INTEGER NOT NULL DEFAULT 0;
 
 ALTER TABLE segments ADD COLUMN incarnation INTEGER NOT NULL DEFAULT 1;
 

@@ -48,7 +48,7 @@ pub(super) fn encode_pieces(pieces: &[PiecePlace]) -> Vec<u8> {
     row.finish()
 }
 
-fn decode_pieces(bytes: &[u8]) -> Result<Vec<PiecePlace>, MetadataError> {
+pub(super) fn decode_pieces(bytes: &[u8]) -> Result<Vec<PiecePlace>, MetadataError> {
     let mut row = Reader::new("a segment's pieces", bytes, 1)?;
     let mut pieces = Vec::with_capacity(bytes.len() / 10);
     while !row.is_empty() {

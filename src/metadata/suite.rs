@@ -1,6 +1,10 @@
 //! What every engine must hold, whatever is asked of it: references and
 //! garbage add up over the whole database after every step. Nothing that is
-//! alive is condemned, nothing that is dead stays behind.
+//! alive is condemned, nothing that is dead stays behind, while repairs move
+//! pieces, overtake each other and crash.
+
+mod moves;
+mod volunteers;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,19 +13,31 @@ use rand::seq::IndexedRandom;
 use rand::{Rng, RngCore, SeedableRng};
 
 use super::bodies::{decode_spans, streams_of};
+use super::segments::decode_pieces;
 use super::streams::decode_extents;
 use super::*;
 use crate::types::{
-    BodyId, BucketName, ETagMatch, Epoch, Incarnation, KeyVersion, ObjectHeaders, ObjectKey, PieceNumber, Revision,
-    SegmentId, StreamId, UnixMillis, UploadId, WriteCondition,
+    BodyId, BucketName, ETagMatch, Epoch, Incarnation, KeyVersion, NodeId, ObjectHeaders, ObjectKey, PieceNumber,
+    Revision, SegmentId, StreamId, UnixMillis, UploadId, WriteCondition,
 };
 
 const PIECES: u16 = 3;
+/// Nodes that take the model's pieces.
+const NODES: u8 = 6;
+
+/// A piece that was placed: segment, number, node, incarnation.
+type Placed = (SegmentId, u16, u32, u32);
+
+fn placed(segment: SegmentId, place: &PiecePlace) -> Placed {
+    (segment, place.piece.0, place.node, place.incarnation.0)
+}
 
 /// Counts everything anew and compares.
 struct Audit {
-    /// Every segment that was ever brought, refused ones too.
-    segments: BTreeSet<SegmentId>,
+    /// Every piece that was ever placed and whose repair has ended.
+    settled: BTreeSet<Placed>,
+    /// Pieces of repairs that go on, and of such as have crashed.
+    unsettled: BTreeSet<Placed>,
     /// Nothing may be left but condemned pieces.
     empty: bool,
 }
@@ -31,8 +47,8 @@ impl Operation for Audit {
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<(), MetadataError> {
         self.check_bodies(tx).await?;
-        let alive = self.check_streams(tx).await?;
-        self.check_condemned(tx, &alive).await?;
+        self.check_streams(tx).await?;
+        self.check_pieces(tx).await?;
         if self.empty {
             let sql = "SELECT (SELECT COUNT(*) FROM bodies) + (SELECT COUNT(*) FROM streams) \
                        + (SELECT COUNT(*) FROM segments) + (SELECT COUNT(*) FROM parts) + (SELECT COUNT(*) FROM garbage)";
@@ -54,8 +70,7 @@ impl Audit {
         Ok(())
     }
 
-    /// Answers the segments that are there.
-    async fn check_streams(&self, tx: &mut Tx<'_>) -> Result<BTreeSet<SegmentId>, MetadataError> {
+    async fn check_streams(&self, tx: &mut Tx<'_>) -> Result<(), MetadataError> {
         let mut refs: BTreeMap<StreamId, i64> = BTreeMap::new();
         let sql = "SELECT spans FROM bodies UNION ALL SELECT spans FROM parts UNION ALL SELECT spans FROM garbage";
         for row in tx.query(sql, &[]).await? {
@@ -73,29 +88,33 @@ impl Audit {
             }
         }
         assert!(refs.is_empty(), "streams that are referred to are gone: {refs:?}");
-        let mut alive = BTreeSet::new();
         for row in tx.query("SELECT segment_id, streams, live_bytes FROM segments", &[]).await? {
             let segment = SegmentId::from_bytes(row.array(0)?);
             assert_eq!(uses.remove(&segment), Some((row.int(1)?, row.int(2)?)), "uses of segment {segment}");
-            alive.insert(segment);
         }
         assert!(uses.is_empty(), "segments that are used are gone: {uses:?}");
-        Ok(alive)
+        Ok(())
     }
 
-    async fn check_condemned(&self, tx: &mut Tx<'_>, alive: &BTreeSet<SegmentId>) -> Result<(), MetadataError> {
-        let mut dead: BTreeMap<SegmentId, i64> = BTreeMap::new();
-        for row in tx.query("SELECT segment_id, COUNT(*) FROM condemned GROUP BY segment_id", &[]).await? {
-            dead.insert(SegmentId::from_bytes(row.array(0)?), row.int(1)?);
-        }
-        for segment in &self.segments {
-            let condemned = dead.remove(segment);
-            match alive.contains(segment) {
-                true => assert_eq!(condemned, None, "pieces of segment {segment} are condemned and in use"),
-                false => assert_eq!(condemned, Some(i64::from(PIECES)), "pieces of segment {segment} have leaked"),
+    /// Every piece that was placed is in its segment's list or condemned, and
+    /// never both.
+    async fn check_pieces(&self, tx: &mut Tx<'_>) -> Result<(), MetadataError> {
+        let mut known: BTreeMap<Placed, &str> = BTreeMap::new();
+        for row in tx.query("SELECT segment_id, pieces FROM segments", &[]).await? {
+            let segment = SegmentId::from_bytes(row.array(0)?);
+            for place in decode_pieces(row.bytes(1)?)? {
+                assert_eq!(known.insert(placed(segment, &place), "listed"), None, "twice in a list: {place:?}");
             }
         }
-        assert!(dead.is_empty(), "pieces that nobody brought are condemned: {dead:?}");
+        for row in tx.query("SELECT segment_id, piece, node_no, incarnation FROM condemned", &[]).await? {
+            let piece = (SegmentId::from_bytes(row.array(0)?), row.u32(1)? as u16, row.u32(2)?, row.u32(3)?);
+            assert_eq!(known.insert(piece, "condemned"), None, "condemned and in use: {piece:?}");
+        }
+        let leaked: Vec<_> = self.settled.iter().filter(|piece| !known.contains_key(piece)).collect();
+        assert!(leaked.is_empty(), "neither in a list nor condemned: {leaked:?}");
+        known.retain(|piece, _| !self.settled.contains(piece));
+        assert!(known.is_empty(), "nobody placed these, or nobody has said so yet: {known:?}");
+        assert!(self.settled.is_disjoint(&self.unsettled));
         Ok(())
     }
 }
@@ -106,7 +125,10 @@ struct Model {
     dice: SmallRng,
     lease: Lease,
     bucket: BucketName,
-    segments: BTreeSet<SegmentId>,
+    settled: BTreeSet<Placed>,
+    unsettled: BTreeSet<Placed>,
+    repairs: Vec<moves::Repair>,
+    claims: BTreeMap<SegmentId, Incarnation>,
     uploads: Vec<(ObjectKey, UploadId)>,
 }
 
@@ -123,8 +145,10 @@ impl Model {
 
     fn segment(&mut self) -> NewSegment {
         let segment = SegmentId::from_bytes(self.random());
-        self.segments.insert(segment);
-        let place = |piece| PiecePlace { piece: PieceNumber(piece), node: piece.into(), incarnation: Incarnation(1) };
+        let nodes = rand::seq::index::sample(&mut self.dice, NODES.into(), PIECES.into());
+        let place = |(piece, node)| PiecePlace { piece: PieceNumber(piece), node, incarnation: Incarnation(1) };
+        let pieces: Vec<_> = (0..).zip(nodes.iter().map(|node| node as u32 + 1)).map(place).collect();
+        self.settled.extend(pieces.iter().map(|place| placed(segment, place)));
         NewSegment {
             segment,
             layout: vec![1],
@@ -132,7 +156,7 @@ impl Model {
             root: self.random(),
             epoch: Epoch(1),
             revision: Revision(1),
-            pieces: (0..PIECES).map(place).collect(),
+            pieces,
         }
     }
 
@@ -319,21 +343,24 @@ impl Model {
 
     async fn step(&mut self) {
         match self.dice.random_range(0..100) {
-            0..15 => self.put().await,
-            15..30 => self.put_shared().await,
-            30..42 => self.copy().await,
-            42..52 => self.delete().await,
-            52..60 => self.begin_upload().await,
-            60..72 => self.put_part().await,
-            72..82 => self.copy_part().await,
-            82..90 => self.complete().await,
-            90..94 => self.abort().await,
+            0..12 => self.put().await,
+            12..24 => self.put_shared().await,
+            24..33 => self.copy().await,
+            33..42 => self.delete().await,
+            42..48 => self.begin_upload().await,
+            48..58 => self.put_part().await,
+            58..66 => self.copy_part().await,
+            66..72 => self.complete().await,
+            72..76 => self.abort().await,
+            76..86 => self.begin_repair().await,
+            86..95 => self.end_repair().await,
             _ => drop(self.metadata.write(ReleaseGarbage { older_than_ms: 0, extents: 3 }).await.unwrap()),
         }
     }
 
     async fn audit(&self, empty: bool) {
-        self.metadata.read(Audit { segments: self.segments.clone(), empty }).await.unwrap();
+        let (settled, unsettled) = (self.settled.clone(), self.unsettled.clone());
+        self.metadata.read(Audit { settled, unsettled, empty }).await.unwrap();
     }
 }
 
@@ -347,8 +374,21 @@ pub(super) async fn references_and_garbage_add_up(metadata: Metadata, seed: u64,
     let epoch = metadata.write(AcquireLease { holder }).await.unwrap();
     let bucket = BucketName::new("suite").unwrap();
     metadata.write(CreateBucket { name: bucket.clone(), now: UnixMillis(1) }).await.unwrap();
-    let (dice, lease) = (SmallRng::seed_from_u64(seed), Lease { holder, epoch });
-    let mut model = Model { metadata, dice, lease, bucket, segments: BTreeSet::new(), uploads: Vec::new() };
+    for node in 0..NODES {
+        let place = PlaceNode { node: NodeId::from_bytes([node; 32]), place: node.to_string(), instead_of: None };
+        metadata.write(place).await.unwrap();
+    }
+    let mut model = Model {
+        metadata,
+        dice: SmallRng::seed_from_u64(seed),
+        lease: Lease { holder, epoch },
+        bucket,
+        settled: BTreeSet::new(),
+        unsettled: BTreeSet::new(),
+        repairs: Vec::new(),
+        claims: BTreeMap::new(),
+        uploads: Vec::new(),
+    };
     for _ in 0..steps {
         model.step().await;
         model.audit(false).await;
@@ -360,6 +400,9 @@ pub(super) async fn references_and_garbage_add_up(metadata: Metadata, seed: u64,
         model.abort().await;
     }
     model.release(100).await;
+    while !model.repairs.is_empty() {
+        model.end_repair().await;
+    }
     model.audit(true).await;
     model.metadata.close().await;
 }
@@ -368,14 +411,33 @@ pub(super) async fn references_and_garbage_add_up(metadata: Metadata, seed: u64,
 mod tests {
     use super::*;
 
+    fn sqlite() -> (tempfile::TempDir, Metadata) {
+        let folder = tempfile::tempdir().unwrap();
+        let options = SqliteOptions { path: folder.path().join("suite.db"), cache_kib: 1024, readers: 2 };
+        (folder, Metadata::open_sqlite(options).unwrap())
+    }
+
     #[tokio::test]
     async fn sqlite_keeps_references_and_garbage() {
         for _ in 0..4 {
             let seed = rand::random();
             println!("seed {seed}");
-            let folder = tempfile::tempdir().unwrap();
-            let options = SqliteOptions { path: folder.path().join("suite.db"), cache_kib: 1024, readers: 2 };
-            references_and_garbage_add_up(Metadata::open_sqlite(options).unwrap(), seed, 250).await;
+            references_and_garbage_add_up(sqlite().1, seed, 300).await;
         }
+    }
+
+    #[tokio::test]
+    async fn sqlite_keeps_the_order_of_repairs() {
+        moves::a_repair_is_overtaken_or_late(sqlite().1).await;
+        moves::a_node_is_drained_when_no_upload_can_reach_it(sqlite().1).await;
+    }
+
+    #[tokio::test]
+    async fn sqlite_knows_its_volunteers() {
+        volunteers::tokens_are_good_once(sqlite().1).await;
+        volunteers::nodes_change_as_they_may(sqlite().1).await;
+        volunteers::what_a_node_says_is_kept(sqlite().1).await;
+        volunteers::a_node_that_goes_back_is_noticed(sqlite().1).await;
+        volunteers::doors_are_known_for_a_while(sqlite().1).await;
     }
 }

@@ -1,6 +1,7 @@
 //! A node that runs: what it is made of, what it shows, how it stops.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,16 +9,21 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{Semaphore, mpsc, watch};
 
-use super::dial::Doors;
+use super::doors::{DoorStatus, Doors};
+use super::report::NodeReport;
 use super::state::{NodeState, StateError};
 use super::store::PieceStore;
-use crate::transport::{Dialler, Identity, Traffic, TransportError};
+use super::traffic::TrafficLog;
+use crate::env::Clock;
+use crate::transport::{Bandwidth, Dialler, Identity, Traffic, TransportError};
 use crate::types::limits::PIECE_BYTES_MAX;
 use crate::types::{ClusterId, InstanceId, NodeId};
-use crate::wire::{Hello, Purpose, Standing, Usage, VERSION};
+use crate::wire::{Hello, Purpose, Usage, VERSION};
 
 /// How long requests in flight may take to end when the node stops.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often the traffic is written down.
+const NOTE_TRAFFIC_EVERY: Duration = Duration::from_secs(60);
 
 /// What a node is made of.
 pub struct NodeConfig {
@@ -39,10 +45,16 @@ pub struct NodeConfig {
     pub memory_bytes: usize,
     /// Extra connections to one door, at most.
     pub extra_connections: usize,
+    /// Bytes per second in each direction, at most; no limit if none.
+    pub bandwidth: Option<u64>,
+    /// The token is one that no door has seen: a node that had left joins anew.
+    pub rejoin: bool,
+    /// Says which day it is.
+    pub clock: Clock,
 }
 
 impl NodeConfig {
-    /// A node without labels or token, with 32 MiB for incoming pieces.
+    /// A node without labels, token or limit, with 32 MiB for incoming pieces.
     pub fn new(dir: &Path, store: PieceStore, identity: Identity, cluster: ClusterId, doors: Vec<String>) -> Self {
         Self {
             dir: dir.to_owned(),
@@ -54,6 +66,9 @@ impl NodeConfig {
             token: None,
             memory_bytes: 32 << 20,
             extra_connections: 16,
+            bandwidth: None,
+            rejoin: false,
+            clock: Clock::real(),
         }
     }
 }
@@ -69,34 +84,6 @@ pub enum StartError {
     Transport(#[from] TransportError),
 }
 
-/// A node's relation to one door.
-#[derive(Debug, Clone)]
-pub struct DoorStatus {
-    /// The door as `host:port`.
-    pub door: String,
-    /// How it stands.
-    pub state: DoorState,
-    /// Extra connections that the door asked for and that are open.
-    pub extra_connections: usize,
-}
-
-/// How a node stands with a door.
-#[derive(Debug, Clone)]
-pub enum DoorState {
-    /// It is being dialled for the first time.
-    Dialling,
-    /// It has welcomed the node.
-    Connected {
-        /// Since when.
-        since: Instant,
-    },
-    /// It will be dialled again.
-    Waiting {
-        /// Why it is not connected, in a sentence.
-        reason: String,
-    },
-}
-
 /// A node that runs. Dropping it stops it at once; see [`shutdown`](Self::shutdown).
 pub struct Node {
     inner: Arc<Inner>,
@@ -105,6 +92,10 @@ pub struct Node {
 
 /// What all of a node's tasks share.
 pub(super) struct Inner {
+    pub(super) dir: PathBuf,
+    pub(super) started: Instant,
+    pub(super) clock: Clock,
+    pub(super) bandwidth: Option<u64>,
     pub(super) node: NodeId,
     pub(super) cluster: ClusterId,
     pub(super) instance: InstanceId,
@@ -120,9 +111,10 @@ pub(super) struct Inner {
     pub(super) stop: watch::Sender<bool>,
     /// Every task holds a clone; all of them gone means that all have ended.
     pub(super) alive: Mutex<Option<mpsc::Sender<()>>>,
+    /// What a door said first: welcome, or why not. A welcome stays.
+    pub(super) verdict: watch::Sender<Option<Result<(), String>>>,
     state: Mutex<NodeState>,
-    /// What the cluster last said of this node.
-    standing: Mutex<Option<Standing>>,
+    traffic: Mutex<TrafficLog>,
 }
 
 impl Node {
@@ -130,13 +122,22 @@ impl Node {
     /// keep the store compact and verified.
     /// Must be called within a tokio runtime.
     pub async fn start(config: NodeConfig) -> Result<Self, StartError> {
-        let state = NodeState::open(&config.dir)?;
-        let dialler = Dialler::new(&config.identity, config.cluster)?;
+        let mut state = NodeState::open(&config.dir)?;
+        if config.rejoin {
+            state.rejoin()?;
+        }
+        let bandwidth = config.bandwidth.map(Bandwidth::new);
+        let dialler = Dialler::new(&config.identity, config.cluster)?.limited(bandwidth);
         let mut instance = [0; InstanceId::BYTES];
         aws_lc_rs::rand::fill(&mut instance).map_err(|_| TransportError::Crypto("no random numbers".to_owned()))?;
         let (alive, ended) = mpsc::channel(1);
         let learned = state.doors().to_vec();
         let inner = Arc::new(Inner {
+            started: Instant::now(),
+            clock: config.clock,
+            bandwidth: config.bandwidth,
+            traffic: Mutex::new(TrafficLog::open(&config.dir)),
+            dir: config.dir,
             node: config.identity.node_id(),
             cluster: config.cluster,
             instance: InstanceId::from_bytes(instance),
@@ -151,9 +152,11 @@ impl Node {
             stop: watch::Sender::new(false),
             alive: Mutex::new(Some(alive)),
             state: Mutex::new(state),
-            standing: Mutex::default(),
+            verdict: watch::Sender::new(None),
         });
         inner.dial_all(&learned);
+        let noting = inner.clone();
+        inner.spawn(async move { noting.note_traffic().await });
         inner.spawn(super::compaction::run(inner.store.clone(), inner.stop.subscribe()));
         inner.spawn(super::scrub::run(inner.store.clone(), inner.stop.subscribe()));
         Ok(Self { inner, ended })
@@ -169,6 +172,47 @@ impl Node {
         self.inner.doors.status()
     }
 
+    /// Everything that is known of it.
+    pub fn status(&self) -> NodeReport {
+        self.inner.report()
+    }
+
+    /// Begins to leave the cluster, durably: the doors hear of it, and the
+    /// pieces are moved to other nodes. The node goes on serving meanwhile.
+    pub fn leave(&self) -> Result<(), StateError> {
+        self.inner.state().set_leaving()
+    }
+
+    /// Serves `node.sock` in its folder until it stops.
+    pub fn serve_socket(&self) -> io::Result<()> {
+        super::local::serve(&self.inner)
+    }
+
+    /// Waits for a door's first word: that the node is welcome, or why it is
+    /// not and will not be until somebody acts. Doors that cannot be reached,
+    /// or cannot answer now, say nothing.
+    pub fn verdict(&self) -> impl Future<Output = Result<(), String>> + Send + use<> {
+        let mut verdict = self.inner.verdict.subscribe();
+        async move {
+            let said = verdict.wait_for(Option::is_some).await.ok().and_then(|said| said.clone());
+            match said {
+                Some(said) => said,
+                // The node is gone, and nobody will say anything any more.
+                None => std::future::pending().await,
+            }
+        }
+    }
+
+    /// Waits for the first door that welcomes the node.
+    pub fn welcomed(&self) -> impl Future<Output = ()> + Send + use<> {
+        let mut verdict = self.inner.verdict.subscribe();
+        async move {
+            if verdict.wait_for(|verdict| matches!(verdict, Some(Ok(())))).await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
     /// Bytes that went over all of its connections since it started.
     pub fn traffic(&self) -> &Traffic {
         self.inner.dialler.traffic()
@@ -182,6 +226,11 @@ impl Node {
         if tokio::time::timeout(STOP_TIMEOUT, self.ended.recv()).await.is_err() {
             tracing::warn!(node = %self.inner.node, "requests in flight did not end in time");
         }
+        let (usage, inner) = (self.inner.usage(), &self.inner);
+        if let Err(error) = inner.state().keep(usage) {
+            tracing::warn!(node = %inner.node, %error, "what the node knew last could not be written down");
+        }
+        inner.write_traffic();
     }
 }
 
@@ -227,17 +276,33 @@ impl Inner {
             pieces: usage.pieces,
             trashed: usage.trashed,
             damaged: self.store.damaged().len() as u64,
-            damage_version: self.store.damaged().len() as u64,
-            leaving: false,
+            damage_version: self.store.damage_version(),
+            leaving: self.state().leaving(),
         }
+    }
+
+    async fn note_traffic(&self) {
+        let mut stopped = self.stop.subscribe();
+        while tokio::time::timeout(NOTE_TRAFFIC_EVERY, stopped.wait_for(|&stopped| stopped)).await.is_err() {
+            self.write_traffic();
+        }
+    }
+
+    /// Blocks for an fsync.
+    fn write_traffic(&self) {
+        let mut traffic = self.traffic();
+        traffic.add(self.clock.now(), self.traffic_total());
+        if let Err(error) = traffic.save() {
+            tracing::warn!(node = %self.node, %error, "the traffic could not be written down");
+        }
+    }
+
+    pub(super) fn traffic(&self) -> MutexGuard<'_, TrafficLog> {
+        self.traffic.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, NodeState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(super) fn standing(&self) -> MutexGuard<'_, Option<Standing>> {
-        self.standing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn alive(&self) -> MutexGuard<'_, Option<mpsc::Sender<()>>> {

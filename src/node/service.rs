@@ -80,14 +80,26 @@ impl Inner {
             Request::List { action, length } => self.list(action, length, body).await,
             Request::Inventory { after, limit } => Ok(self.inventory(after, limit)),
             Request::Damaged { after, limit } => {
-                let damaged = self.store.damaged().into_iter().filter(|id| after.is_none_or(|after| *id > after));
-                Ok(reply(StatusCode::OK, encode_ids(&damaged.take(limit).collect::<Vec<_>>())))
+                Ok(reply(StatusCode::OK, encode_ids(&self.store.damaged_page(after, limit))))
             }
             Request::Standing { length } => {
-                *self.standing() = Some(Standing::decode(&read(body, length).await?)?);
+                self.hear(Standing::decode(&read(body, length).await?)?);
                 Ok(reply(StatusCode::OK, Changed { changed: 0 }.encode()))
             }
             Request::Usage => Ok(reply(StatusCode::OK, self.usage().encode())),
+        }
+    }
+
+    /// Remembers what the cluster thinks of the node; that it has left is said.
+    fn hear(&self, standing: Standing) {
+        let mut state = self.state();
+        let before = state.left();
+        // In memory it holds even if the disk fails; the door says it again.
+        if let Err(error) = state.set_standing(standing) {
+            tracing::warn!(node = %self.node, %error, "the node's standing could not be written down");
+        }
+        if state.left() && !before {
+            tracing::info!(node = %self.node, "the node has left the cluster: its disk can be wiped");
         }
     }
 

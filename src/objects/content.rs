@@ -143,7 +143,7 @@ impl Reader {
         }
         let Some(stream) = &mut self.stream else { return Ok(None) };
         let purse = &self.objects.transfer.budget().read;
-        let (_, stripe) = self.objects.transfer.segment_bytes();
+        let stripe = stream.stripe_bytes();
         let left = usize::try_from(stream.plain.end - stream.plain.start).unwrap_or(usize::MAX);
         let (small, large) = (stripe.min(left), UNIT_BYTES.max(stripe).min(left));
         // Reading ahead is for when there is plenty.
@@ -190,6 +190,12 @@ impl StreamReader {
         };
         reader.know(segments)?;
         Ok(reader)
+    }
+
+    /// A stripe of the segments that come, as far as they are known.
+    fn stripe_bytes(&self) -> usize {
+        let known = self.segments.values().map(SegmentReader::stripe_bytes).max();
+        known.unwrap_or_else(|| self.objects.transfer.plan().stripe_bytes())
     }
 
     fn know(&mut self, rows: Vec<SegmentRow>) -> Result<(), ObjectError> {

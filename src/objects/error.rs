@@ -150,6 +150,7 @@ impl From<TransferError> for ObjectError {
                 Self::TooFewNodes { needed, available, missing: needed.saturating_sub(available) }
             }
             TransferError::Busy(_) => Self::Busy,
+            TransferError::NotReady(_) => Self::Unavailable(error.to_string()),
             TransferError::Unreadable { .. } => Self::Unreadable(error.to_string()),
             TransferError::Corrupt { .. } => Self::Internal(error.to_string()),
             TransferError::Metadata(error) => error.into(),

@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout_at};
 use super::receive::SmallStream;
 use super::{ObjectError, Objects};
 use crate::metadata::{CommitPart, CommitShared, Extent, NewObject, Refusal, SharedMember, StreamContent};
-use crate::transfer::Reserved;
+use crate::transfer::{Plan, Reserved};
 
 /// How long the first of a segment waits for others.
 const WINDOW: Duration = Duration::from_millis(3);
@@ -76,18 +76,20 @@ impl PackerTask {
             };
             let Some(first) = first else { return };
             let Ok(flush) = flushes.clone().acquire_owned().await else { return };
-            let members = self.collect(first, &objects, &mut left).await;
+            let plan = first.small.plan;
+            let members = self.collect(first, &mut left).await;
             let objects = objects.clone();
             tokio::spawn(async move {
-                objects.store_shared(members).await;
+                objects.store_shared(plan, members).await;
                 drop(flush);
             });
         }
     }
 
-    /// Those who come within the window, as long as they fit.
-    async fn collect(&mut self, first: Member, objects: &Objects, left: &mut Option<Member>) -> Vec<Member> {
-        let (room, _) = objects.transfer.segment_bytes();
+    /// Those who come within the window, as long as they fit into a segment of
+    /// the first one's plan.
+    async fn collect(&mut self, first: Member, left: &mut Option<Member>) -> Vec<Member> {
+        let room = first.small.plan.segment_bytes();
         let mut used = first.small.sealed.len();
         let mut members = vec![first];
         let end = Instant::now() + WINDOW;
@@ -106,7 +108,7 @@ impl PackerTask {
 }
 
 impl Objects {
-    async fn store_shared(&self, members: Vec<Member>) {
+    async fn store_shared(&self, plan: Plan, members: Vec<Member>) {
         let guard = self.epochs.begin();
         let mut ciphertext = Vec::with_capacity(members.iter().map(|member| member.small.sealed.len()).sum());
         let mut waiting: Vec<(oneshot::Sender<Outcome>, Reserved)> = Vec::with_capacity(members.len());
@@ -117,7 +119,7 @@ impl Objects {
             waiting.push((reply, small.reserved));
             sharing.push((small.stream, owner, segment_offset, length));
         }
-        let outcomes = match self.transfer.store(ciphertext, guard.epoch()).await {
+        let outcomes = match self.transfer.store(plan, ciphertext, guard.epoch()).await {
             Err(error) => Err(ObjectError::from(error)),
             Ok(segment) => {
                 let members = sharing

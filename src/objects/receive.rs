@@ -15,7 +15,7 @@ use super::keys::NewStreamKey;
 use super::{Incoming, ObjectError, Objects};
 use crate::digest::{Checksum, Digester, Digests};
 use crate::metadata::{Extent, InlineStream, NewSegment, NewStream, StreamContent};
-use crate::transfer::{Reserved, Transfer, TransferError};
+use crate::transfer::{Plan, Reserved, Transfer, TransferError};
 use crate::types::limits::{BLOCK_BYTES, SEALED_BLOCK_BYTES};
 
 /// How long a segment that is not full waits for memory to grow by a block,
@@ -52,6 +52,8 @@ pub struct SmallStream {
     pub sealed: Vec<u8>,
     /// The memory that they take.
     pub reserved: Reserved,
+    /// What it was cut by: a segment of this plan holds it.
+    pub plan: Plan,
 }
 
 /// A stream whose segments are durable, and condemned again when this is
@@ -95,8 +97,9 @@ impl Objects {
         if !self.metadata.has_room() {
             return Err(ObjectError::Unavailable("the disk of the gateway's database is full; make room on it".into()));
         }
-        if body.length.is_none_or(|length| length > self.inline_bytes() as u64) {
-            self.transfer.check_writable()?;
+        match body.length {
+            Some(length) if length <= self.inline_bytes() as u64 => self.transfer.check_joined()?,
+            _ => self.transfer.check_writable()?,
         }
         let Incoming { mut stream, length, md5, algorithm, checksum, trailing } = body;
         let algorithm = checksum.as_ref().map(|checksum| checksum.algorithm).or(algorithm);
@@ -121,6 +124,11 @@ impl Objects {
         let content = writer.finish(&digests).await?;
         Ok(Received { size_bytes, digests, content })
     }
+}
+
+/// Largest sealed stream that shares a segment with others.
+fn shared_bytes(plan: Plan) -> usize {
+    plan.segment_bytes() / 8
 }
 
 fn verify(
@@ -153,6 +161,8 @@ struct StreamWriter<'o> {
     /// block that does.
     buffer: Vec<u8>,
     sealed: usize,
+    /// What the segment that fills is made by.
+    plan: Plan,
     reserved: Option<Reserved>,
     expected_bytes: Option<u64>,
     extents: Vec<Extent>,
@@ -170,6 +180,7 @@ impl<'o> StreamWriter<'o> {
             blocks: 0,
             buffer: Vec::new(),
             sealed: 0,
+            plan: objects.transfer.plan(),
             reserved: None,
             expected_bytes,
             extents: Vec::new(),
@@ -208,7 +219,7 @@ impl<'o> StreamWriter<'o> {
     /// stored if it is full or memory stays short. It grows block by block, so
     /// that a client holds no more than what it has sent.
     async fn make_room(&mut self) -> Result<(), ObjectError> {
-        if self.sealed < self.objects.transfer.segment_bytes().0
+        if self.sealed < self.plan.segment_bytes()
             && let Some(reserved) = self.reserved.as_mut()
         {
             let purse = &self.objects.transfer.budget().fill;
@@ -221,7 +232,8 @@ impl<'o> StreamWriter<'o> {
     }
 
     async fn begin_segment(&mut self) -> Result<(), ObjectError> {
-        let full = self.objects.transfer.segment_bytes().0;
+        self.plan = self.objects.transfer.plan();
+        let full = self.plan.segment_bytes();
         let done = self.blocks * BLOCK_BYTES as u64;
         let left = self.expected_bytes.map_or(u64::MAX, |expected| expected.saturating_sub(done));
         let sealed_left = usize::try_from(crate::seal::sealed_length(left.min(full as u64))).unwrap_or(full);
@@ -234,14 +246,14 @@ impl<'o> StreamWriter<'o> {
     async fn store_segment(&mut self) -> Result<(), ObjectError> {
         self.collect().await?;
         let guard = self.guard.get_or_insert_with(|| self.objects.epochs.begin());
-        let (transfer, epoch) = (self.objects.transfer.clone(), guard.epoch());
+        let (transfer, plan, epoch) = (self.objects.transfer.clone(), self.plan, guard.epoch());
         let ciphertext = std::mem::take(&mut self.buffer);
         let reserved = self.reserved.take();
         self.sealed = 0;
         let (sender, receiver) = oneshot::channel();
         self.running = Some(receiver);
         tokio::spawn(async move {
-            let stored = transfer.store(ciphertext, epoch).await;
+            let stored = transfer.store(plan, ciphertext, epoch).await;
             drop(reserved);
             // Wherever it is when the upload is given up, it is condemned.
             let _ = sender.send(stored.map(|segment| Abandoned { transfer, segments: vec![segment] }));
@@ -278,10 +290,10 @@ impl<'o> StreamWriter<'o> {
                 sealed: self.buffer,
             }));
         }
-        if alone && self.sealed <= self.objects.shared_bytes() {
+        if alone && self.sealed <= shared_bytes(self.plan) {
             let stream = self.row(digests);
             let reserved = self.reserved.take().ok_or(ObjectError::Busy)?;
-            return Ok(Content::Small(SmallStream { stream, sealed: self.buffer, reserved }));
+            return Ok(Content::Small(SmallStream { stream, sealed: self.buffer, reserved, plan: self.plan }));
         }
         self.store_segment().await?;
         self.collect().await?;

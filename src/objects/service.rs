@@ -56,11 +56,6 @@ impl Objects {
         4096 * usize::from(self.transfer.scheme().required())
     }
 
-    /// Largest sealed stream that shares a segment with others.
-    pub(super) fn shared_bytes(&self) -> usize {
-        self.transfer.segment_bytes().0 / 8
-    }
-
     /// Writes an object. It is durable when this returns.
     pub async fn put(&self, put: Put, body: Incoming) -> Result<Stored> {
         self.check_early(&put.address, &put.condition).await?;

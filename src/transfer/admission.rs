@@ -44,6 +44,7 @@ impl Registered {
     async fn record(&self, node: NodeId, hello: &Hello, peer: SocketAddr) {
         let record = RecordHello {
             node,
+            instance: hello.instance,
             start_counter: hello.starts,
             log_position: hello.position,
             software: hello.software.clone(),

@@ -1,34 +1,64 @@
 //! The nodes as transfers see them: numbers and ids, who is there, how each
-//! has done lately.
+//! has done lately, and which of them take a segment's pieces.
 
-use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::collections::{BTreeMap, HashSet};
+use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::{Duration, Instant};
 
-use crate::metadata::{ListNodes, Metadata, MetadataError, NodeRow, NodeState};
-use crate::placement::{Candidate, choose, domains};
+use super::pace::{Kind, Pace};
+use super::record::Ticket;
+use super::roster::{Field, Roster};
+use crate::metadata::{ListNodes, Metadata, MetadataError, NodeRow};
+use crate::placement::{Wish, choose};
 use crate::transport::Nodes;
 use crate::types::NodeId;
 
-/// Weight of the newest outcome in a node's recent success.
-const LEARNING: f32 = 0.1;
+/// How old the list of nodes that take pieces may be, at most; and where they
+/// do not suffice, so that one which has just come is not missed.
+const FIELD_AGE: Duration = Duration::from_secs(1);
+const FIELD_AGE_IN_NEED: Duration = Duration::from_millis(20);
+/// One request in so many may be doubled because it is late, so that a cluster
+/// that is slow as a whole is not made slower.
+const HEDGE_COST: i64 = 8;
+const HEDGES_SAVED_MAX: i64 = 100;
 
 /// The cluster's nodes. Cheap to clone.
 #[derive(Clone)]
 pub struct Fleet {
     nodes: Nodes,
-    known: Arc<RwLock<HashMap<u32, Known>>>,
+    shared: Arc<Shared>,
 }
 
-struct Known {
-    row: NodeRow,
-    success: f32,
-    wrong_shares: u64,
+struct Shared {
+    roster: RwLock<Arc<Roster>>,
+    field: Mutex<Arc<Field>>,
+    pace: Arc<Pace>,
+    hedges: AtomicI64,
+}
+
+/// What the nodes that are asked for have to be, and how many.
+pub(super) struct Ask {
+    pub(super) count: usize,
+    pub(super) piece_bytes: u64,
+    /// Nodes that are out of the question.
+    pub(super) nodes: HashSet<u32>,
+    /// Domains that are taken.
+    pub(super) domains: HashSet<u64>,
+    /// Whether there shall be fewer rather than two in one domain.
+    pub(super) strict: bool,
 }
 
 impl Fleet {
     /// Knows the nodes that the database has now.
     pub async fn load(nodes: Nodes, metadata: &Metadata) -> Result<Self, MetadataError> {
-        let fleet = Self { nodes, known: Arc::default() };
+        let shared = Shared {
+            roster: RwLock::default(),
+            field: Mutex::default(),
+            pace: Arc::default(),
+            hedges: AtomicI64::new(HEDGES_SAVED_MAX * HEDGE_COST),
+        };
+        let fleet = Self { nodes, shared: Arc::new(shared) };
         fleet.refresh(metadata).await?;
         Ok(fleet)
     }
@@ -36,13 +66,18 @@ impl Fleet {
     /// Takes the database's word on which nodes there are and how they stand.
     pub async fn refresh(&self, metadata: &Metadata) -> Result<(), MetadataError> {
         let rows = metadata.read(ListNodes).await?;
-        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
-        for row in rows {
-            let (success, wrong_shares) =
-                known.get(&row.number).map_or((1.0, 0), |known| (known.success, known.wrong_shares));
-            known.insert(row.number, Known { row, success, wrong_shares });
+        let before = self.roster();
+        if before.has_rows(&rows) {
+            return Ok(());
         }
+        let roster = Arc::new(Roster::new(rows, &before));
+        *self.shared.roster.write().unwrap_or_else(PoisonError::into_inner) = roster;
+        self.field_within(Duration::ZERO);
         Ok(())
+    }
+
+    pub(super) fn roster(&self) -> Arc<Roster> {
+        self.shared.roster.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Connections to the nodes.
@@ -50,25 +85,22 @@ impl Fleet {
         &self.nodes
     }
 
-    /// All nodes that are not gone.
+    /// All nodes that have pieces: none that are gone or have left.
     pub fn registered(&self) -> Vec<NodeRow> {
-        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-        let mut rows: Vec<_> = known.values().map(|known| known.row.clone()).collect();
-        rows.retain(|row| row.state != NodeState::Gone);
+        let roster = self.roster();
+        let mut rows: Vec<_> = roster.members().map(|known| known.row.clone()).collect();
         rows.sort_by_key(|row| row.number);
         rows
     }
 
-    /// The id of the node of that number.
-    pub fn node_id(&self, number: u32) -> Option<NodeId> {
-        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-        known.get(&number).map(|known| known.row.node)
-    }
-
     /// What the database has of the node of that number.
     pub fn row(&self, number: u32) -> Option<NodeRow> {
-        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-        known.get(&number).map(|known| known.row.clone())
+        self.roster().get(number).map(|known| known.row.clone())
+    }
+
+    /// The id of the node of that number.
+    pub fn node_id(&self, number: u32) -> Option<NodeId> {
+        self.roster().get(number).map(|known| known.row.node)
     }
 
     /// Whether the node of that number is connected to this process's door.
@@ -76,73 +108,105 @@ impl Fleet {
         self.node_id(number).is_some_and(|node| self.nodes.is_connected(node))
     }
 
-    /// How far the node of that number is trusted with new pieces, from 0 to 1:
-    /// it grows with the time since it joined.
-    pub fn trust(&self, number: u32) -> f32 {
-        f32::from(u8::from(self.row(number).is_some()))
-    }
-
-    /// Counts a share that was not what its node had been given.
-    pub(super) fn count_wrong_share(&self, number: u32) {
-        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = known.get_mut(&number) {
-            known.wrong_shares += 1;
-        }
-    }
-
-    /// Wrong shares by node since this was called last; none of zero.
-    pub fn take_wrong_shares(&self) -> Vec<(u32, u64)> {
-        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
-        let counted = known.iter_mut().filter(|(_, known)| known.wrong_shares > 0);
-        counted.map(|(number, known)| (*number, std::mem::take(&mut known.wrong_shares))).collect()
+    /// Whether pieces can be read from the node of that number: it is
+    /// connected, and neither gone nor has it left.
+    pub fn is_readable(&self, number: u32) -> bool {
+        let roster = self.roster();
+        let known = roster.get(number).filter(|known| known.row.state.is_member());
+        known.is_some_and(|known| self.nodes.is_connected(known.row.node))
     }
 
     /// What the node of that number fails together with.
     pub fn domain_of(&self, number: u32) -> u64 {
-        number.into()
+        self.roster().domain_of(number)
     }
 
-    /// Whether the node of that number is there and in good standing.
-    pub fn is_readable(&self, number: u32) -> bool {
-        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-        known
-            .get(&number)
-            .is_some_and(|known| known.row.state != NodeState::Gone && self.nodes.is_connected(known.row.node))
+    /// The failure domain of every node that has pieces, by its number.
+    pub fn domains(&self) -> BTreeMap<u32, u64> {
+        self.roster().members().map(|known| (known.row.number, known.domain)).collect()
     }
 
-    /// How many different failure domains would take a piece of that size.
-    pub fn writable_domains(&self, piece_bytes: u64) -> usize {
-        domains(&self.candidates(piece_bytes))
+    /// Share of what falls to the node of that number that it is trusted with,
+    /// from 0 to 1: it grows with the time since it joined.
+    pub fn trust(&self, number: u32) -> f32 {
+        self.roster().get(number).map_or(0.0, |known| known.trust)
     }
 
-    /// Chooses nodes for pieces of that size, the best first.
-    pub fn choose(&self, count: usize, piece_bytes: u64, seed: u64) -> Vec<u32> {
-        choose(&self.candidates(piece_bytes), count, seed)
+    /// Share of its recent pieces that the node of that number took and gave,
+    /// from 0 to 1.
+    pub fn success(&self, number: u32) -> f32 {
+        self.roster().get(number).map_or(0.0, |known| known.record.success())
     }
 
-    fn candidates(&self, piece_bytes: u64) -> Vec<Candidate> {
-        let connected = self.nodes.connected();
-        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-        let by_id: HashMap<NodeId, &Known> = known.values().map(|known| (known.row.node, known)).collect();
-        let mut candidates = Vec::with_capacity(connected.len());
-        for status in connected {
-            let Some(known) = by_id.get(&status.node) else { continue };
-            let free_bytes = status.usage.writable_bytes;
-            if known.row.state == NodeState::Active && free_bytes >= piece_bytes {
-                let (node, success) = (known.row.number, known.success);
-                // Until labels and addresses say more, each node is a domain of its own.
-                candidates.push(Candidate { node, domain: node.into(), free_bytes, success });
-            }
+    /// Whether the node of that number is much slower than others lately, or
+    /// does not answer now.
+    pub fn is_slow(&self, number: u32) -> bool {
+        self.is_slow_at(number, Kind::Put) || self.is_slow_at(number, Kind::Get)
+    }
+
+    pub(super) fn is_slow_at(&self, number: u32, kind: Kind) -> bool {
+        self.roster().get(number).is_some_and(|known| known.record.is_slow(kind))
+    }
+
+    /// Wrong shares by node since this was called last; none of zero.
+    pub fn take_wrong_shares(&self) -> Vec<(u32, u64)> {
+        let roster = self.roster();
+        let counts = roster.all().map(|known| (known.row.number, known.record.take_wrong_shares()));
+        counts.filter(|(_, count)| *count > 0).collect()
+    }
+
+    /// Counts shares that were not what their node had been given.
+    pub(super) fn count_wrong_shares(&self, number: u32, count: u64) {
+        if let Some(known) = self.roster().get(number) {
+            known.record.count_wrong_shares(count);
         }
-        candidates
     }
 
-    /// Learns from how a piece fared.
-    pub fn observe(&self, number: u32, succeeded: bool) {
-        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = known.get_mut(&number) {
-            let outcome = if succeeded { 1.0 } else { 0.0 };
-            known.success += LEARNING * (outcome - known.success);
+    /// A request to a node begins: whoever makes it says how it ended.
+    pub(super) fn begin(&self, number: u32, kind: Kind, bytes: usize) -> Option<Ticket> {
+        if kind == Kind::Get {
+            let _ = self
+                .shared
+                .hedges
+                .fetch_update(Relaxed, Relaxed, |saved| (saved < HEDGES_SAVED_MAX * HEDGE_COST).then_some(saved + 1));
         }
+        Some(self.roster().get(number)?.record.begin(&self.shared.pace, kind, bytes))
+    }
+
+    /// After how long a request is late, by what the cluster took lately.
+    pub(super) fn late_after(&self, kind: Kind, bytes: usize) -> Duration {
+        self.shared.pace.late_after(kind, bytes)
+    }
+
+    /// Whether a late request may be doubled.
+    pub(super) fn may_hedge(&self) -> bool {
+        let spend = |saved: i64| (saved >= HEDGE_COST).then_some(saved - HEDGE_COST);
+        self.shared.hedges.fetch_update(Relaxed, Relaxed, spend).is_ok()
+    }
+
+    /// The nodes that are connected, as of a moment ago.
+    pub(super) fn field(&self, enough: impl Fn(&Field) -> bool) -> Arc<Field> {
+        let field = self.field_within(FIELD_AGE);
+        if enough(&field) { field } else { self.field_within(FIELD_AGE_IN_NEED) }
+    }
+
+    fn field_within(&self, age: Duration) -> Arc<Field> {
+        // Whoever comes meanwhile waits for the same list.
+        let mut field = self.shared.field.lock().unwrap_or_else(PoisonError::into_inner);
+        if field.made.is_none_or(|made| made.elapsed() >= age) {
+            *field = Arc::new(Field::new(&self.roster(), &self.nodes.connected(), Instant::now()));
+        }
+        field.clone()
+    }
+
+    /// Chooses nodes for pieces, the best first; nodes that are slow or full
+    /// last.
+    pub(super) fn choose(&self, ask: Ask, seed: u64) -> Vec<u32> {
+        let field = self.field(|field| field.candidates.len() >= ask.count);
+        let roster = self.roster();
+        let avoid =
+            |node| roster.get(node).is_some_and(|known| known.record.is_slow(Kind::Put) || known.record.is_full());
+        let Ask { count, piece_bytes, nodes, domains, strict } = ask;
+        choose(&field.candidates, Wish { count, piece_bytes, nodes, domains, strict, avoid: &avoid }, seed)
     }
 }

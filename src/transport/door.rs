@@ -276,7 +276,15 @@ impl Threshold {
         };
         write_frame(&mut stream, &Answer::Welcome(welcome).encode()?).await?;
         match self.registry.join(node, &hello, peer, dead) {
-            Ok(member) => self.park(member, hello.purpose, stream).await,
+            Ok(member) => {
+                // A node dials a control connection when it has lost the last
+                // one, most likely with its address: no request shall wait for
+                // what went with it.
+                if hello.purpose == Purpose::Control {
+                    self.registry.probe(&member, Duration::ZERO);
+                }
+                self.park(member, hello.purpose, stream).await;
+            }
             // Another connection was faster. The node dials again and is told.
             Err(refusal) => tracing::debug!(%node, %peer, reason = %refusal, "closed a node's connection"),
         }

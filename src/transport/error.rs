@@ -84,8 +84,8 @@ pub enum DialError {
     /// The connection broke during the hello. Try again.
     #[error("the connection broke: {0}")]
     Broken(#[source] std::io::Error),
-    /// It took more than 10 s. Try again.
-    #[error("the door did not answer within 10 s")]
+    /// It took more than 20 s. Try again.
+    #[error("the door did not answer within 20 s")]
     Timeout,
 }
 

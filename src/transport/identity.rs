@@ -25,18 +25,26 @@ impl Identity {
     /// and durable there before this returns, if there is none yet. The folder
     /// must exist.
     pub fn load_or_create(folder: &Path) -> Result<Self, TransportError> {
+        if let Some(identity) = Self::load(folder)? {
+            return Ok(identity);
+        }
+        let (path, identity) = (folder.join(FILE), Self::generate()?);
+        write_durably(folder, &path, &identity.pkcs8).map_err(|error| TransportError::File { path, error })?;
+        Ok(identity)
+    }
+
+    /// The identity in this folder; none if there is none yet.
+    pub fn load(folder: &Path) -> Result<Option<Self>, TransportError> {
         let path = folder.join(FILE);
         let failed = |error| TransportError::File { path: path.clone(), error };
         match fs::read(&path) {
             Ok(bytes) => {
                 warn_if_readable(&path).map_err(failed)?;
-                Self::from_pkcs8(Zeroizing::new(bytes)).ok_or_else(|| TransportError::NotAKey(path.clone()))
+                let identity = Self::from_pkcs8(Zeroizing::new(bytes));
+                identity.map(Some).ok_or_else(|| TransportError::NotAKey(path.clone()))
             }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let identity = Self::generate()?;
-                write_durably(folder, &path, &identity.pkcs8).map_err(failed)?;
-                Ok(identity)
-            }
+            // Making one fails in a folder that is not there, and says so.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(failed(error)),
         }
     }

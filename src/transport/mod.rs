@@ -15,6 +15,7 @@
 //! node that hears nothing for as long hangs up and dials again.
 
 mod activity;
+mod bandwidth;
 mod certificate;
 mod client;
 mod connection;
@@ -31,13 +32,14 @@ mod tls;
 mod tuning;
 
 pub use activity::{Activity, Traffic};
+pub use bandwidth::Bandwidth;
 pub use dial::{Dialled, Dialler};
 pub use door::{Admission, Admitted, Door, DoorConfig};
 pub use error::{DialError, NodeError, TransportError};
 pub use identity::{ClusterIdentity, Identity};
 pub use metered::Metered;
 pub use nodes::{NodeStatus, Nodes};
-pub use tuning::{BUFFER_BYTES, SILENCE_MAX, Tuning};
+pub use tuning::{BUFFER_BYTES, DIAL_TIMEOUT, SILENCE_MAX, Tuning};
 
 #[cfg(test)]
 pub(crate) mod tests;

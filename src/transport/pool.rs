@@ -160,12 +160,11 @@ impl Pool {
         dial
     }
 
-    /// Takes out the idle connections from which nothing was heard for long,
-    /// and closes the extra ones that nobody has used for long.
-    pub(super) fn quiet(self: &Arc<Self>) -> Vec<Lease> {
+    /// Takes out the idle connections from which nothing was heard for so
+    /// long, and closes the extra ones that nobody has used for long.
+    pub(super) fn quiet(self: &Arc<Self>, time: Duration) -> Vec<Lease> {
         let mut state = self.state();
-        let quiet: Vec<Connection> =
-            state.idle.extract_if(.., |idle| idle.activity.idle() >= self.tuning.ping_after).collect();
+        let quiet: Vec<Connection> = state.idle.extract_if(.., |idle| idle.activity.idle() >= time).collect();
         let mut leases = Vec::new();
         for connection in quiet {
             self.take_permit();

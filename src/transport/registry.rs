@@ -261,11 +261,15 @@ impl Registry {
 
     /// Asks quiet connections for a sign of life, and closes extra ones.
     pub(super) fn look_after(self: &Arc<Self>) {
-        for member in self.all() {
-            for lease in member.pool.quiet() {
-                let (member, tuning) = (member.clone(), self.tuning.clone());
-                tokio::spawn(async move { member.ping(lease, &tuning).await });
-            }
+        self.all().iter().for_each(|member| self.probe(member, self.tuning.ping_after));
+    }
+
+    /// Asks those of a member's idle connections for a sign of life from which
+    /// nothing was heard for so long.
+    pub(super) fn probe(&self, member: &Arc<Member>, silent_for: Duration) {
+        for lease in member.pool.quiet(silent_for) {
+            let (member, tuning) = (member.clone(), self.tuning.clone());
+            tokio::spawn(async move { member.ping(lease, &tuning).await });
         }
     }
 

@@ -117,20 +117,30 @@ impl FakeDoor {
         self.listener.local_addr().unwrap().to_string()
     }
 
-    /// Reads a hello and shows this generation, signed by this key.
-    pub(crate) async fn welcome(&self, signer: &ClusterIdentity, generation: u64) -> (TlsStream<Metered>, Hello) {
+    /// Accepts a node and reads nothing of it.
+    pub(crate) async fn silent(&self) -> TlsStream<Metered> {
         let (socket, _) = self.listener.accept().await.unwrap();
         let socket = Metered::new(socket, Arc::default()).unwrap();
-        let mut stream = self.tls.accept(socket).await.unwrap();
+        self.tls.accept(socket).await.unwrap()
+    }
+
+    /// Reads a hello and shows this generation, signed by this key.
+    pub(crate) async fn welcome(&self, signer: &ClusterIdentity, generation: u64) -> (TlsStream<Metered>, Hello) {
+        self.welcome_with(signer, generation, vec!["b.example:1".into()]).await
+    }
+
+    /// The same, with these doors.
+    pub(crate) async fn welcome_with(
+        &self,
+        signer: &ClusterIdentity,
+        generation: u64,
+        doors: Vec<String>,
+    ) -> (TlsStream<Metered>, Hello) {
+        let mut stream = self.silent().await;
         let hello = Hello::decode(&read_frame(&mut stream).await.unwrap()).unwrap();
         let binding = stream.get_ref().1.export_keying_material([0; 32], BINDING_LABEL, None).unwrap();
         let signature = signer.sign_generation(Generation(generation), &binding);
-        let welcome = Welcome {
-            version: VERSION,
-            generation: Generation(generation),
-            signature,
-            doors: vec!["b.example:1".into()],
-        };
+        let welcome = Welcome { version: VERSION, generation: Generation(generation), signature, doors };
         write_frame(&mut stream, &Answer::Welcome(welcome).encode().unwrap()).await.unwrap();
         (stream, hello)
     }
@@ -252,6 +262,26 @@ async fn a_dead_path_is_found_while_idle() {
     let _hangs = puppet.dial(&hello(1, Purpose::Control)).await.unwrap();
     assert!(door.nodes().wait_connected(1, Duration::from_secs(5)).await);
     until(|| !door.nodes().is_connected(puppet.node)).await;
+}
+
+#[tokio::test]
+async fn a_node_that_dials_again_is_let_in_at_once_and_what_it_lost_is_noticed() {
+    // No pings, so that only dialling again can find out.
+    let door = door(Tuning { ping_after: Duration::from_secs(60), ..impatient() }).await;
+    let puppet = Puppet::new(&door);
+    let mut lost = vec![puppet.dial(&hello(1, Purpose::Control)).await.unwrap()];
+    for _ in 0..7 {
+        lost.push(puppet.dial(&hello(1, Purpose::Data)).await.unwrap());
+    }
+    until(|| door.nodes().status(puppet.node).is_some_and(|status| status.connections == 8)).await;
+    let begun = std::time::Instant::now();
+    let usage = Usage::default().encode();
+    let alive = [format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", usage.len()).into_bytes(), usage].concat();
+    puppet.replies(vec![alive; 100]).await;
+    assert!(begun.elapsed() < Duration::from_millis(400), "it did not wait for a probe");
+    // No request waits for what went with the old address.
+    until(|| door.nodes().status(puppet.node).is_some_and(|status| status.connections == 1)).await;
+    assert_eq!(door.nodes().usage(puppet.node).await, Ok(Usage::default()));
 }
 
 #[tokio::test]

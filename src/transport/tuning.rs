@@ -27,7 +27,9 @@ pub struct Tuning {
     /// How long requests wait for a node to dial again after a cancelled
     /// request took its last connection.
     pub redial_grace: Duration,
-    /// Connections whose hello has not been judged, at most; others wait.
+    /// Connections whose hello has not been judged, at most; others wait in
+    /// the kernel's queue. Few enough that even a door which judges only a
+    /// hundred per second is through with them within `hello_timeout`.
     pub handshakes_max: usize,
 }
 
@@ -43,7 +45,7 @@ impl Default for Tuning {
             hello_timeout: Duration::from_secs(10),
             probe_timeout: Duration::from_secs(5),
             redial_grace: Duration::from_secs(5),
-            handshakes_max: 1024,
+            handshakes_max: 512,
         }
     }
 }
@@ -52,8 +54,12 @@ impl Default for Tuning {
 /// which a living door's pings never let happen.
 pub const SILENCE_MAX: Duration = Duration::from_secs(15);
 
-/// How long a node waits for TCP, TLS and the door's answer.
-pub(super) const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a node waits for TCP, TLS and the door's answer. More than
+/// [`Tuning::hello_timeout`], which begins when the door accepts.
+pub const DIAL_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// How long a node waits for TCP with one of a door's addresses.
+pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Plaintext and ciphertext that rustls may hold per connection, and the read
 /// buffers below and above it.

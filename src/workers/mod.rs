@@ -2,16 +2,40 @@
 //!
 //! A worker takes steps that should finish, waits that may be cut, and one
 //! runner that owns retry and shutdown.
+//!
+//! What makes volunteers' coming, going and damage harmless: the node watch
+//! hears of it, the health loop walks all segments and has repaired what needs
+//! it.
+//!
+//! - `presence`: who counts as there · `census`: what is known of all nodes
+//! - `judge`: how a segment is, and what to make anew · `pass`: what one walk counts
+//! - `queue`, `repair`: who comes first, and how one segment is repaired
+//! - `inventory`: what a node that came back really has
 
+mod census;
 mod delete;
+mod health;
+mod inventory;
+mod judge;
+mod node_watch;
+mod pass;
+mod presence;
+mod queue;
 mod release;
+mod repair;
+mod report;
+#[cfg(test)]
+mod tests;
 
 use std::time::Duration;
 
 use async_trait::async_trait;
 
 pub use delete::DeleteWorker;
+pub use health::{HealthLoop, HealthTuning};
+pub use node_watch::NodeWatch;
 pub use release::ReleaseWorker;
+pub use report::{HealthReport, HealthWatch, OneMore};
 
 use crate::env::Shutdown;
 use crate::metadata::MetadataError;

@@ -86,7 +86,9 @@ impl Gateway {
     pub fn nodes(&self, count: usize) -> Vec<Node> {
         let token = self.token(&["--uses", "unlimited"]);
         let nodes: Vec<Node> = (0..count).map(|number| self.node(&format!("node-{number}"), &token, &[])).collect();
-        self.wait_connected(count);
+        self.wait_status("taking the nodes into account", |status| {
+            status["puts"]["domains_connected"].as_u64() >= Some(count as u64)
+        });
         nodes
     }
 
@@ -174,10 +176,6 @@ impl Node {
 
     pub fn log(&self) -> String {
         self.daemon.log()
-    }
-
-    pub fn pid(&self) -> u32 {
-        self.daemon.pid()
     }
 
     /// Ends it and starts it again without a token.

@@ -58,7 +58,8 @@ fn a_suspended_node_gives_and_takes_nothing_new() {
     let before = pieces();
     objects.more(&gateway, 2);
     assert_eq!(pieces(), before, "a suspended node was given pieces");
-    assert_eq!(nodes[0].status()["standing"]["kind"], "suspended");
+    let told = || (nodes[0].status()["standing"]["kind"] == "suspended").then_some(());
+    poll(SOON, Duration::from_millis(200), told).expect("a suspended node is told so");
     objects.check(&gateway);
     gateway.operator(&["nodes", "resume", &id]).run();
     let taken = || {

@@ -21,6 +21,8 @@ pub struct Loaded {
 
 /// The variable that names the configuration file.
 const FILE_VARIABLE: &str = "CAIRN_CONFIG";
+/// The variable that holds the admin token itself: a secret stands in no flag.
+const ADMIN_TOKEN_VARIABLE: &str = "CAIRN_ADMIN_TOKEN";
 
 /// The `CAIRN_*` variables of a process. An empty one counts as not set,
 /// because that is what a template with nothing to fill in leaves behind.
@@ -41,6 +43,11 @@ impl Environment {
     /// The value of a setting's variable.
     pub(super) fn value(&self, setting: &str) -> Option<&str> {
         self.get(&format!("CAIRN_{}", setting.to_ascii_uppercase()))
+    }
+
+    /// The admin token, for operator's commands that go to an address.
+    pub(in crate::cli) fn admin_token(&self) -> Option<&str> {
+        self.get(ADMIN_TOKEN_VARIABLE)
     }
 
     fn get(&self, variable: &str) -> Option<&str> {
@@ -74,7 +81,7 @@ fn utf8(name: &OsString, value: OsString) -> Result<String, Failure> {
 fn known_variables() -> Vec<String> {
     let settings = FIELDS.0.iter().map(Field::variable);
     let root = [root::ACCESS_KEY, root::SECRET_KEY].map(|name| format!("CAIRN_{}", name.to_ascii_uppercase()));
-    settings.chain(root).chain([FILE_VARIABLE.to_owned()]).collect()
+    settings.chain(root).chain([FILE_VARIABLE, ADMIN_TOKEN_VARIABLE].map(str::to_owned)).collect()
 }
 
 /// Kubernetes describes a Service named `cairn…` to every pod beside it.

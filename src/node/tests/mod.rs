@@ -1,6 +1,8 @@
 //! Nodes with real stores behind a real door, over loopback.
 
 mod cost;
+mod leaving;
+mod wire;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -8,11 +10,10 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tempfile::TempDir;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::store::{PieceStore, StoreOptions};
 use super::*;
-use crate::transport::tests::{FakeDoor, Guests, cluster, config, until};
+use crate::transport::tests::{Guests, cluster, config, until};
 use crate::transport::{Door, DoorConfig, Identity, NodeError, Nodes, Tuning};
 use crate::types::limits::{LOG_BYTES_MAX, PIECE_BYTES_MAX};
 use crate::types::{ClusterId, Epoch, Generation, NodeId, PieceId};
@@ -326,60 +327,4 @@ async fn shutting_down_finishes_what_is_in_flight() {
     }
     assert!(done >= 1);
     until(|| !nodes.is_connected(node)).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn malformed_requests_get_answers_and_break_nothing() {
-    let folder = tempfile::tempdir().unwrap();
-    let fake = FakeDoor::open().await;
-    let node = start(folder.path(), fake.address()).await;
-    let (mut stream, hello) = fake.welcome(&cluster(), 3).await;
-    assert_eq!((hello.starts, hello.generation), (1, Generation(0)));
-    let long = format!("PUT /v1/pieces/{} HTTP/1.1\r\ncairn-epoch: 1\r\ncontent-length: 3\r\n\r\nabc", id(1));
-    let piece = id(1);
-    for (request, status) in [
-        (long, 201),
-        ("GET /v1/usage HTTP/1.1\r\n\r\n".to_owned(), 200),
-        ("GET /v2/usage HTTP/1.1\r\n\r\n".to_owned(), 501),
-        ("DELETE /v1/pieces HTTP/1.1\r\n\r\n".to_owned(), 501),
-        ("GET /v1/usage HTTP/1.1\r\ncairn-dial: 1000\r\n\r\n".to_owned(), 400),
-        (format!("GET /v1/pieces/{piece} HTTP/1.1\r\n\r\n"), 400),
-        (format!("GET /v1/pieces/{piece} HTTP/1.1\r\nrange: bytes=0-99\r\n\r\n"), 400),
-        (format!("PUT /v1/pieces/{piece} HTTP/1.1\r\ncontent-length: 2\r\n\r\nab"), 400),
-        ("POST /v1/pieces/trash HTTP/1.1\r\ncontent-length: 3\r\n\r\nabc".to_owned(), 400),
-        ("GET /v1/pieces?limit=0 HTTP/1.1\r\n\r\n".to_owned(), 400),
-        (format!("PUT /v1/pieces/{piece} HTTP/1.1\r\ncairn-epoch: 1\r\ncontent-length: 99999999\r\n\r\n"), 400),
-    ] {
-        stream.write_all(request.replacen("HTTP/1.1\r\n", "HTTP/1.1\r\nhost: node\r\n", 1).as_bytes()).await.unwrap();
-        stream.flush().await.unwrap();
-        if request.contains("99999999") {
-            stream.write_all(&vec![0; PIECE_BYTES_MAX + 1]).await.unwrap();
-        }
-        let answer = read_answer(&mut stream).await;
-        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{request}\n{answer}");
-        assert!(status < 400 || answer.contains("\"kind\":"), "{answer}");
-    }
-    // The oversized one cost its connection; the node dials again.
-    let (_stream, again) = fake.welcome(&cluster(), 3).await;
-    assert_eq!((again.instance, again.generation), (hello.instance, Generation(3)));
-    assert!(node.doors().iter().any(|status| status.door == "b.example:1"), "the node dials the doors it hears of");
-}
-
-async fn read_answer(stream: &mut (impl AsyncReadExt + Unpin)) -> String {
-    let mut answer = Vec::new();
-    let whole = |answer: &[u8]| {
-        let text = String::from_utf8_lossy(answer).into_owned();
-        let (head, body) = text.split_once("\r\n\r\n")?;
-        let length = head.lines().find_map(|line| line.strip_prefix("content-length: "))?.parse::<usize>().ok()?;
-        (body.len() >= length).then_some(text)
-    };
-    loop {
-        let mut bytes = [0; 1024];
-        let count = tokio::time::timeout(SOON, stream.read(&mut bytes)).await.unwrap().unwrap();
-        assert!(count > 0, "closed without an answer");
-        answer.extend_from_slice(&bytes[..count]);
-        if let Some(text) = whole(&answer) {
-            return text;
-        }
-    }
 }

@@ -1,0 +1,114 @@
+//! The admin socket and the admin address: one request per connection, few at
+//! a time, none for long.
+
+use std::convert::Infallible;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+use super::operator::Operator;
+use super::routes::{Access, answer};
+use super::socket::AdminSocket;
+use crate::env::Shutdown;
+
+/// Connections at the same time; more wait.
+const CONNECTIONS_MAX: usize = 64;
+/// How long a request's head may take to arrive.
+const HEAD_WITHIN: Duration = Duration::from_secs(10);
+/// How long a connection may take in all.
+const CONNECTION_WITHIN: Duration = Duration::from_secs(60);
+/// Most bytes of a request's line and headers together.
+const HEAD_BYTES_MAX: usize = 16 << 10;
+/// How long accepting rests when the process has no descriptors left.
+const ACCEPT_REST: Duration = Duration::from_millis(100);
+
+/// Opens `admin.sock` in this directory, whose lock the caller holds, and
+/// answers there until the order to stop. The socket is open when this
+/// returns; its file is removed when the future ends or is dropped.
+///
+/// # Errors
+/// When the socket cannot be made.
+pub fn serve_unix(
+    dir: &Path,
+    operator: Operator,
+    shutdown: Shutdown,
+) -> io::Result<impl Future<Output = ()> + Send + use<>> {
+    let socket = AdminSocket::bind(dir)?;
+    let desk = Arc::new(Desk { operator, access: Access::Connected });
+    Ok(async move { serve(|| socket.accept(), desk, shutdown).await })
+}
+
+/// Answers on this address until the order to stop, to whoever shows `token`.
+/// There is no TLS: for loopback or an internal network.
+pub async fn serve_tcp(listener: TcpListener, token: String, operator: Operator, shutdown: Shutdown) {
+    let desk = Arc::new(Desk { operator, access: Access::Bearer(token) });
+    let accept = || async { listener.accept().await.map(|(stream, _)| stream) };
+    serve(accept, desk, shutdown).await;
+}
+
+struct Desk {
+    operator: Operator,
+    access: Access,
+}
+
+async fn serve<S, F>(accept: impl Fn() -> F, desk: Arc<Desk>, shutdown: Shutdown)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    F: Future<Output = io::Result<S>>,
+{
+    let turns = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let mut connections = JoinSet::new();
+    loop {
+        let next = async {
+            let turn = turns.clone().acquire_owned().await.expect("the semaphore is never closed");
+            (turn, accept().await)
+        };
+        let (turn, accepted) = tokio::select! {
+            () = shutdown.requested() => break,
+            next = next => next,
+        };
+        while connections.try_join_next().is_some() {}
+        match accepted {
+            Ok(stream) => {
+                let desk = desk.clone();
+                connections.spawn(async move {
+                    connection(stream, &desk).await;
+                    drop(turn);
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a connection to the operator's door could not be accepted");
+                tokio::time::sleep(ACCEPT_REST).await;
+            }
+        }
+    }
+    let finish = async { while connections.join_next().await.is_some() {} };
+    // What is not done by then is dropped with the set.
+    let _ = tokio::time::timeout(shutdown.remaining().unwrap_or_default(), finish).await;
+}
+
+async fn connection(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, desk: &Desk) {
+    let service =
+        service_fn(|request| async { Ok::<_, Infallible>(answer(&desk.operator, &desk.access, request).await) });
+    let serving = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_WITHIN)
+        .max_buf_size(HEAD_BYTES_MAX)
+        .keep_alive(false)
+        .half_close(true)
+        .serve_connection(TokioIo::new(stream), service);
+    match tokio::time::timeout(CONNECTION_WITHIN, serving).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!(%error, "an operator's connection ended"),
+        Err(_) => tracing::debug!("an operator's connection took too long"),
+    }
+}

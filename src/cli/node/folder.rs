@@ -1,0 +1,104 @@
+//! A node's folder: made for its owner alone, taken by one process, and never
+//! somebody else's.
+
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::io::{self, ErrorKind, Read, Seek, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::Path;
+use std::process;
+
+use crate::cli::Failure;
+use crate::cli::durable::sync_folder;
+
+const LOCK: &str = "node.lock";
+
+/// What a folder may hold that a first start was cut off in, or that a local
+/// node of `cairn up` was moved in.
+const OURS: [&str; 9] = [
+    LOCK,
+    "identity.key",
+    "cluster.json",
+    "node.json",
+    "node.sock",
+    "traffic.json",
+    "lock",
+    "logs",
+    "index.checkpoint",
+];
+
+/// Takes the folder for this process until the lock is dropped; makes it if it
+/// is not there.
+///
+/// # Errors
+/// One sentence each: a path that cannot be a folder or be written, one that
+/// another process uses, or that holds something else.
+pub(super) fn take(path: &Path) -> Result<File, Failure> {
+    make(path)?;
+    refuse_foreign(path)?;
+    lock(path)
+}
+
+fn make(path: &Path) -> Result<(), Failure> {
+    let failed = |error: io::Error| Failure::io("the node's folder could not be made", path, &error);
+    match fs::metadata(path) {
+        Ok(found) if found.is_dir() => return Ok(()),
+        Ok(_) => {
+            let path = path.display();
+            return Err(Failure::start(format!("the node's folder {path} is a file: choose another path with --data")));
+        }
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(failed(error)),
+        Err(_) => {}
+    }
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    fs::create_dir_all(parent).map_err(failed)?;
+    DirBuilder::new().mode(0o700).create(path).map_err(failed)?;
+    sync_folder(parent).map_err(failed)
+}
+
+fn refuse_foreign(path: &Path) -> Result<(), Failure> {
+    let failed = |error: io::Error| Failure::io("the node's folder could not be read", path, &error);
+    for entry in fs::read_dir(path).map_err(failed)? {
+        let name = entry.map_err(failed)?.file_name().to_string_lossy().into_owned();
+        if name == "cluster.key" {
+            return Err(Failure::start(format!(
+                "{} is the data directory of a gateway: give the node a folder of its own with --data",
+                path.display()
+            )));
+        }
+        let left_over = name.ends_with(".new") || name == "lost+found";
+        if !OURS.contains(&name.as_str()) && !left_over && !path.join("cluster.json").exists() {
+            return Err(Failure::start(format!(
+                "{} is not a node's folder and not empty (it holds '{name}'): choose another path with --data",
+                path.display()
+            )));
+        }
+    }
+    Ok(())
+}
+
+fn lock(path: &Path) -> Result<File, Failure> {
+    let name = path.join(LOCK);
+    let failed = |error: io::Error| Failure::io("the node's folder could not be locked", &name, &error);
+    let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&name);
+    let mut file = opened.map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => return Err(in_use(path, &mut file)),
+        Err(TryLockError::Error(error)) => return Err(failed(error)),
+    }
+    let noted = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| writeln!(file, "{}", process::id()));
+    noted.map_err(failed)?;
+    Ok(file)
+}
+
+fn in_use(path: &Path, lock: &mut File) -> Failure {
+    let mut text = String::new();
+    let holder = match lock.read_to_string(&mut text).ok().and_then(|_| text.trim().parse::<u32>().ok()) {
+        Some(pid) => format!("process {pid}"),
+        None => "another process".to_owned(),
+    };
+    Failure::start(format!(
+        "a node runs on {} already ({holder}): stop it, or choose another path with --data",
+        path.display()
+    ))
+}

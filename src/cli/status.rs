@@ -1,0 +1,184 @@
+//! `cairn status`: the state of the cluster on one screen.
+
+use std::path::PathBuf;
+
+use super::operator::{Reach, text};
+use super::{Failure, answer};
+use crate::admin::{Status, StatusView};
+use crate::workers::HealthReport;
+
+/// Show the state of the cluster: nodes, space, redundancy, segments and
+/// repairs.
+///
+/// Exit code 0 when all is well: the process runs, objects can be written, and
+/// no segment is lost or so near to it that it is being repaired. 1 when not,
+/// and the answer says why. 2 when there is no answer.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  cairn status
+  cairn status --data /srv/cairn --json | jq .segments
+  until cairn status >/dev/null; do sleep 1; done    # wait until objects can be written
+  CAIRN_ADMIN_TOKEN=… cairn status --admin 10.0.0.5:9101")]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    reach: Reach,
+}
+
+pub(super) fn command(arguments: Arguments, file: Option<PathBuf>) -> Result<(), Failure> {
+    let json = arguments.reach.json;
+    let status = arguments.reach.desk(file)?.ask(&Status {})?;
+    answer(&if json { as_json(&status) } else { as_text(&status) })?;
+    match status.problems.as_slice() {
+        [] => Ok(()),
+        [problem] => Err(Failure::running(problem)),
+        [problem, rest @ ..] => Err(Failure::running(format!("{problem} (and {} more problems)", rest.len()))),
+    }
+}
+
+fn as_json(status: &StatusView) -> String {
+    let text = serde_json::to_string_pretty(status).expect("structs of numbers and strings have a JSON form");
+    format!("{text}\n")
+}
+
+fn as_text(status: &StatusView) -> String {
+    let mut pairs = vec![
+        ("cairn", head(status)),
+        ("S3", status.s3.clone().unwrap_or_default()),
+        ("doors", status.doors.join(", ")),
+        ("nodes", nodes(status)),
+        ("space", space(status)),
+        ("room", room(status)),
+        ("scheme", scheme(status)),
+        ("writes", writes(status)),
+    ];
+    if let Some(segments) = &status.segments {
+        pairs.extend(segment_lines(segments, status.now_ms));
+    }
+    let mut told = text::lines(&pairs);
+    let problems = status.problems.iter().map(|problem| ("PROBLEM", problem));
+    let notes = problems.chain(status.warnings.iter().map(|warning| ("note", warning)));
+    let notes: Vec<(&str, String)> = notes.map(|(kind, sentence)| (kind, sentence.clone())).collect();
+    if !notes.is_empty() {
+        told.push('\n');
+        told.push_str(&text::lines(&notes));
+    }
+    told
+}
+
+fn head(status: &StatusView) -> String {
+    let running = match status.uptime_s {
+        Some(uptime) => format!("running for {}", text::span(uptime)),
+        None => "not running".to_owned(),
+    };
+    let health = if status.healthy { "healthy" } else { "NOT HEALTHY" };
+    let cluster: String = status.cluster.chars().take(8).collect();
+    format!("{}, {running}, {health} (cluster {cluster})", status.version)
+}
+
+fn nodes(status: &StatusView) -> String {
+    let nodes = &status.nodes;
+    let mut parts = vec![format!("{} of {} connected", nodes.connected, nodes.members)];
+    for (count, word) in [(nodes.offline, "offline"), (nodes.suspended, "suspended"), (nodes.draining, "draining")] {
+        if count > 0 {
+            parts.push(format!("{count} {word}"));
+        }
+    }
+    parts.push(format!("{} failure domains", nodes.domains));
+    format!("{} {}", text::bar(nodes.connected as u64, nodes.members as u64, BAR), parts.join(", "))
+}
+
+/// Width of the bars.
+const BAR: usize = 20;
+
+fn space(status: &StatusView) -> String {
+    let space = &status.space;
+    if space.capacity_bytes == 0 {
+        return "not known yet".to_owned();
+    }
+    format!(
+        "{} {} of {} used by {} pieces",
+        text::bar(space.used_bytes, space.capacity_bytes, BAR),
+        text::bytes(space.used_bytes),
+        text::bytes(space.capacity_bytes),
+        text::count(space.pieces),
+    )
+}
+
+fn room(status: &StatusView) -> String {
+    let space = &status.space;
+    if space.capacity_bytes == 0 {
+        return String::new();
+    }
+    format!("for {} of data more ({} of pieces)", text::bytes(space.data_bytes), text::bytes(space.writable_bytes))
+}
+
+fn scheme(status: &StatusView) -> String {
+    let scheme = &status.scheme;
+    format!(
+        "{}: any {} of {} pieces restore; survives {} losses when written, {} while repair keeps up",
+        scheme.scheme, scheme.required, scheme.total, scheme.survives_at_ack, scheme.survives_steady
+    )
+}
+
+fn writes(status: &StatusView) -> String {
+    match &status.puts {
+        None => String::new(),
+        Some(puts) if puts.possible => {
+            format!("possible: {} failure domains connected, {} needed", puts.domains_connected, puts.domains_needed)
+        }
+        Some(puts) => format!(
+            "NOT POSSIBLE: {} failure domains connected, {} needed",
+            puts.domains_connected, puts.domains_needed
+        ),
+    }
+}
+
+fn segment_lines(segments: &HealthReport, now_ms: i64) -> Vec<(&'static str, String)> {
+    if segments.passes == 0 {
+        return Vec::new();
+    }
+    let counted = format!(
+        "{}: {} healthy, {} to be repaired, {} unreadable, {} lost (counted {})",
+        text::count(segments.segments),
+        text::count(segments.healthy),
+        text::count(segments.degraded),
+        text::count(segments.unreadable),
+        text::count(segments.lost),
+        text::ago(now_ms, segments.scanned_at_ms),
+    );
+    let mut lines = vec![("segments", counted)];
+    let most = segments.by_margin.values().copied().max().unwrap_or(0);
+    for (margin, count) in &segments.by_margin {
+        let can_lose = match margin {
+            ..=-1 => format!("lack {} pieces", margin.unsigned_abs()),
+            1 => "can lose 1 piece".to_owned(),
+            0 | 2.. => format!("can lose {margin} pieces"),
+        };
+        lines.push(("", format!("{} {} {can_lose}", text::bar(*count, most, BAR), text::count(*count))));
+    }
+    let lost = match segments.if_one_more_domain_dies.segments_lost {
+        0 => "nothing would be lost".to_owned(),
+        count => format!("{} segments would be lost", text::count(count)),
+    };
+    lines.push(("one more", format!("if one more failure domain died, {lost}")));
+    lines.push(("queue", queue(segments)));
+    lines
+}
+
+fn queue(segments: &HealthReport) -> String {
+    let mut told = format!(
+        "{} wait; {} pieces repaired and {} moved since the start",
+        text::count(segments.queue),
+        text::count(segments.pieces_repaired),
+        text::count(segments.pieces_moved)
+    );
+    let to_move = segments.pieces_to_move.values().sum();
+    if to_move > 0 {
+        told.push_str(&format!(", {} to be moved", text::count(to_move)));
+    }
+    if segments.repairs_failed > 0 {
+        told.push_str(&format!(", {} repairs failed and are tried again", text::count(segments.repairs_failed)));
+    }
+    told
+}

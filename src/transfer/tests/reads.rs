@@ -1,0 +1,82 @@
+//! Reads from nodes that are slow, silent or lie.
+
+use std::time::Instant;
+
+use super::*;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_healthy_read_asks_only_those_that_hold_the_range() {
+    let world = World::new(8, "4/5/8/8").await;
+    let bytes = ciphertext(4 * 65_552 * 3, 1);
+    let row = world.store(&bytes).await.unwrap();
+    let reader = SegmentReader::new(world.transfer.clone(), row.clone()).unwrap();
+    let before = world.gets();
+    let range = 65_552 * 5 + 7..65_552 * 6;
+    assert_eq!(reader.read(range.clone()).await.unwrap(), bytes[range.start as usize..range.end as usize]);
+    assert_eq!(world.gets() - before, 1);
+    assert_eq!(world.read(&row).await.unwrap(), bytes);
+    assert!(world.gets() - before <= 6, "{}", world.gets() - before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_node_is_made_up_for_and_avoided_then() {
+    let world = World::new(10, "4/5/10/10").await;
+    world.practise().await;
+    let bytes = ciphertext(4 * 65_552 * 4, 1);
+    let row = world.store(&bytes).await.unwrap();
+    let slow = world.puppet(row.pieces[1].node);
+    for manner in [Manner::Slow, Manner::Stalled] {
+        slow.set(manner);
+        let mut times = Vec::new();
+        for _ in 0..12 {
+            let begun = Instant::now();
+            assert_eq!(world.read(&row).await.unwrap(), bytes);
+            times.push(begun.elapsed());
+        }
+        assert!(times.iter().all(|time| *time < secs(1.0)), "{manner:?}: {times:?}");
+        assert!(world.transfer.fleet().is_slow(slow.number), "{manner:?}: {times:?}");
+    }
+    assert!(world.transfer.fleet().success(slow.number) > 0.99, "slowness is no failure");
+    // It answers again, and all is forgiven: tried again after its rest.
+    slow.set(Manner::Good);
+    for _ in 0..100 {
+        tokio::time::sleep(secs(0.2)).await;
+        assert_eq!(world.read(&row).await.unwrap(), bytes);
+        if !world.transfer.fleet().is_slow(slow.number) {
+            return;
+        }
+    }
+    panic!("a node that is as fast as others is still avoided");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lies_are_counted_and_the_reader_notices_nothing() {
+    let world = World::new(8, "4/5/8/8").await;
+    let bytes = ciphertext(900_000, 1);
+    let row = world.store(&bytes).await.unwrap();
+    let liars: Vec<u32> = [0, 2, 5].map(|at: usize| row.pieces[at].node).into();
+    liars.iter().for_each(|number| world.puppet(*number).set(Manner::Lying));
+    for _ in 0..5 {
+        assert_eq!(world.read(&row).await.unwrap(), bytes);
+    }
+    let wrong = world.transfer.fleet().take_wrong_shares();
+    assert!(wrong.iter().all(|(number, count)| liars.contains(number) && *count > 0), "{wrong:?}");
+    for data in &liars[..2] {
+        assert!(wrong.iter().any(|(number, _)| number == data));
+        assert!(world.transfer.fleet().success(*data) < 0.9);
+    }
+    assert_eq!(world.transfer.fleet().take_wrong_shares(), [], "they are counted once");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_read_says_so() {
+    let world = World::new(8, "4/5/8/8").await;
+    let row = world.store(&ciphertext(500_000, 1)).await.unwrap();
+    world.puppets[..5].iter().for_each(|puppet| puppet.pieces.lock().unwrap().clear());
+    let unreadable = world.read(&row).await;
+    assert!(
+        matches!(unreadable, Err(TransferError::Unreadable { readable: 3, required: 4, .. })),
+        "{:?}",
+        unreadable.err()
+    );
+}

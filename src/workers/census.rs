@@ -1,0 +1,65 @@
+//! What is known of all nodes at one moment, to judge segments by.
+
+use std::collections::{BTreeSet, HashMap};
+
+use super::judge::{Facts, Verdict, scheme_of};
+use super::report::{HealthWatch, Losses};
+use crate::erasure::Scheme;
+use crate::metadata::{ListNodes, Metadata, MetadataError, NodeRow, NodeState, PiecePlace, SegmentRow};
+use crate::segment::{Layout, LayoutError};
+use crate::transfer::Transfer;
+
+/// The nodes and what is lost, at one moment.
+pub(super) struct Census {
+    nodes: HashMap<u32, Facts>,
+    /// The domains of all nodes that take pieces.
+    domains: BTreeSet<u64>,
+    losses: Losses,
+    scheme: Scheme,
+    /// The nodes that are to be emptied.
+    pub(super) draining: Vec<NodeRow>,
+}
+
+impl Census {
+    /// Asks the database, so that no node is unknown that a list can name.
+    pub(super) async fn take(
+        metadata: &Metadata,
+        transfer: &Transfer,
+        watch: &HealthWatch,
+    ) -> Result<Self, MetadataError> {
+        let rows = metadata.read(ListNodes).await?;
+        let (fleet, losses, scheme) = (transfer.fleet(), watch.losses(), transfer.scheme());
+        let presence = watch.presence();
+        let facts = |row: &NodeRow| {
+            let (present, domain) = (presence.is_present(row.number), fleet.domain_of(row.number));
+            (row.number, Facts { state: row.state, present, domain })
+        };
+        let nodes: HashMap<u32, Facts> = rows.iter().map(facts).collect();
+        let taking = nodes.values().filter(|facts| facts.state == NodeState::Active && facts.present);
+        let domains = taking.map(|facts| facts.domain).collect();
+        let draining = rows.into_iter().filter(|row| row.state == NodeState::Draining).collect();
+        Ok(Self { nodes, domains, losses, scheme, draining })
+    }
+
+    /// Whether all nodes of these segments were there already.
+    pub(super) fn knows(&self, rows: &[SegmentRow]) -> bool {
+        rows.iter().flat_map(|row| &row.pieces).all(|place| self.nodes.contains_key(&place.node))
+    }
+
+    pub(super) fn judge(&self, transfer: &Transfer, row: &SegmentRow) -> Result<Verdict, LayoutError> {
+        let scheme = scheme_of(Layout::from_bytes(&row.layout)?.coding(), self.scheme);
+        let condition = |place: &PiecePlace| {
+            let known = || transfer.piece_id(row.segment, place).is_some_and(|id| self.losses.contain(place.node, &id));
+            (self.nodes.get(&place.node).copied(), self.losses.concern(place.node) && known())
+        };
+        Ok(Verdict::new(scheme, &row.pieces, condition, &self.domains))
+    }
+
+    /// The nodes of a domain, by number.
+    pub(super) fn nodes_in(&self, domain: u64) -> Vec<u32> {
+        let members = self.nodes.iter().filter(|(_, facts)| facts.state.is_member() && facts.domain == domain);
+        let mut nodes: Vec<u32> = members.map(|(node, _)| *node).collect();
+        nodes.sort_unstable();
+        nodes
+    }
+}

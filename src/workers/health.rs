@@ -1,0 +1,346 @@
+//! The one loop over all segments: it counts how they are, and has those
+//! repaired that need it, nearest to loss first.
+//!
+//! A pass begins every few minutes, and at once when the node watch has heard
+//! of damage or of a node that goes. Repairs go on meanwhile, a few at a time.
+//! All of it yields to users: pages are paced, and while memory for their
+//! transfers is short one repair runs at a time.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::census::Census;
+use super::pass::Pass;
+use super::queue::{Queue, Rank};
+use super::repair::{Outcome, Repairer};
+use super::report::HealthWatch;
+use super::{Step, Worker};
+use crate::env::Env;
+use crate::metadata::{ChangeNode, IsDrained, Metadata, MetadataError, NodeChange, ScanSegments, SegmentRow};
+use crate::objects::Epochs;
+use crate::transfer::Transfer;
+use crate::types::SegmentId;
+
+/// How the loop goes about it.
+#[derive(Debug, Clone)]
+pub struct HealthTuning {
+    /// How long a node may be away before its pieces count as missing.
+    pub offline_after: Duration,
+    /// From the end of a pass to the next one, when nothing calls for it.
+    pub rest: Duration,
+    /// The same while nodes are being emptied or something was repaired.
+    pub short_rest: Duration,
+    /// Segments that are read at once.
+    pub page: u32,
+    /// Segments that are repaired at once.
+    pub repairs: usize,
+}
+
+impl Default for HealthTuning {
+    fn default() -> Self {
+        Self {
+            offline_after: Duration::from_secs(4 * 3600),
+            rest: Duration::from_secs(300),
+            short_rest: Duration::from_secs(5),
+            page: 500,
+            repairs: 4,
+        }
+    }
+}
+
+/// How old what is known of the nodes may be.
+const CENSUS_AGE: Duration = Duration::from_secs(2);
+/// The longest wait after a page of segments.
+const PAGE_PAUSE_MAX: Duration = Duration::from_secs(1);
+/// How long a step waits for a repair.
+const REPAIR_WAIT: Duration = Duration::from_millis(500);
+/// So many repairs in a row that find no nodes end repair until the next pass.
+const NO_NODES_MAX: usize = 32;
+/// Passes without a piece on it, after which a drained node has left.
+const EMPTY_PASSES: u32 = 2;
+
+/// Walks all segments and has them repaired. One per process.
+pub struct HealthLoop {
+    repairer: Repairer,
+    env: Env,
+    tuning: HealthTuning,
+    watch: HealthWatch,
+    census: Option<(Instant, Arc<Census>)>,
+    pass: Option<Pass>,
+    /// When the last pass ended, how long it took, and whether the next one
+    /// shall come soon.
+    last_pass: Option<(Instant, Duration, bool)>,
+    queue: Queue,
+    repairs: JoinSet<(SegmentId, Rank, Outcome)>,
+    running: HashSet<SegmentId>,
+    /// Those that could not be repaired since the last pass began.
+    stuck: Vec<(SegmentId, Rank)>,
+    no_nodes: usize,
+    /// Whether nodes are lacking for something that waits.
+    lacking: bool,
+    /// Whether anything was repaired since the last pass began.
+    changed: bool,
+    /// How many passes have found a drained node empty.
+    empty_passes: BTreeMap<u32, u32>,
+}
+
+impl HealthLoop {
+    /// Looks after the segments in this database.
+    pub fn new(metadata: Metadata, transfer: Transfer, epochs: Epochs, env: Env, tuning: HealthTuning) -> Self {
+        Self {
+            repairer: Repairer { metadata, transfer, epochs },
+            env,
+            watch: HealthWatch::new(tuning.offline_after),
+            tuning,
+            census: None,
+            pass: None,
+            last_pass: None,
+            queue: Queue::default(),
+            repairs: JoinSet::new(),
+            running: HashSet::new(),
+            stuck: Vec::new(),
+            no_nodes: 0,
+            lacking: false,
+            changed: false,
+            empty_passes: BTreeMap::new(),
+        }
+    }
+
+    /// Shows what it finds, and wakes it.
+    pub fn watch(&self) -> HealthWatch {
+        self.watch.clone()
+    }
+
+    fn metadata(&self) -> &Metadata {
+        &self.repairer.metadata
+    }
+
+    async fn census(&mut self) -> Result<Arc<Census>, MetadataError> {
+        if let Some((taken, census)) = &self.census
+            && taken.elapsed() < CENSUS_AGE
+        {
+            return Ok(census.clone());
+        }
+        self.fresh_census().await
+    }
+
+    async fn fresh_census(&mut self) -> Result<Arc<Census>, MetadataError> {
+        let census = Arc::new(Census::take(self.metadata(), &self.repairer.transfer, &self.watch).await?);
+        self.census = Some((Instant::now(), census.clone()));
+        Ok(census)
+    }
+
+    // ---- passes -----------------------------------------------------------
+
+    /// A pass waits for the repairs that the last one has asked for, unless
+    /// they take very long.
+    fn is_pass_due(&self) -> bool {
+        let Some((ended, took, soon)) = self.last_pass else { return true };
+        let rest = if soon || self.changed { self.tuning.short_rest } else { self.tuning.rest };
+        let rest = rest.max(3 * took);
+        let stalled = self.queue.is_empty() || self.no_nodes >= NO_NODES_MAX;
+        let quiet = stalled && self.running.is_empty();
+        self.watch.take_wake() || ended.elapsed() >= if quiet { rest } else { rest + self.tuning.rest }
+    }
+
+    async fn begin_pass(&mut self) -> Result<(), MetadataError> {
+        let census = self.fresh_census().await?;
+        let mut drained = HashSet::new();
+        for row in &census.draining {
+            if self.metadata().write(IsDrained { node: row.number }).await? {
+                drained.insert(row.number);
+            }
+        }
+        self.pass = Some(Pass::begin(&self.repairer, &self.watch, drained).await?);
+        self.queue.pass_begins();
+        for (segment, rank) in std::mem::take(&mut self.stuck) {
+            self.queue.insert(segment, rank);
+        }
+        (self.no_nodes, self.changed) = (0, false);
+        Ok(())
+    }
+
+    /// Reads and judges a page of segments. Then waits as long as that took,
+    /// or longer when users are busy.
+    async fn scan(&mut self, pass: &mut Pass) -> Result<bool, MetadataError> {
+        let begun = Instant::now();
+        let scan = ScanSegments { after: pass.after, limit: self.tuning.page };
+        let rows = self.metadata().read(scan).await?;
+        if pass.compare(&self.repairer.transfer, &self.watch, &rows).await {
+            self.fresh_census().await?;
+        }
+        let mut census = self.census().await?;
+        if !census.knows(&rows) {
+            census = self.fresh_census().await?;
+        }
+        for row in &rows {
+            self.judge(pass, &census, row);
+        }
+        pass.after = rows.last().map(|row| row.segment);
+        let more = rows.len() == self.tuning.page as usize;
+        if more {
+            let factor = if self.is_busy() { 4 } else { 1 };
+            sleep((begun.elapsed() * factor).min(PAGE_PAUSE_MAX)).await;
+        }
+        Ok(more)
+    }
+
+    fn judge(&mut self, pass: &mut Pass, census: &Census, row: &SegmentRow) {
+        match census.judge(&self.repairer.transfer, row) {
+            Ok(verdict) => {
+                pass.count(row.segment, &verdict);
+                if let Some(need) = verdict.need()
+                    && !self.running.contains(&row.segment)
+                {
+                    self.queue.insert(row.segment, (verdict.margin(), need));
+                }
+            }
+            Err(error) => {
+                tracing::error!(segment = %row.segment, %error, "a segment's layout cannot be read");
+                pass.count_unreadable();
+            }
+        }
+    }
+
+    async fn end_pass(&mut self, pass: Pass) -> Result<(), MetadataError> {
+        let census = self.census().await?;
+        for row in &census.draining {
+            let empty = pass.found_drained(row.number);
+            let passes = self.empty_passes.entry(row.number).or_default();
+            *passes = if empty { *passes + 1 } else { 0 };
+            if *passes >= EMPTY_PASSES {
+                self.leave(row.node).await?;
+            }
+        }
+        self.empty_passes.retain(|node, _| census.draining.iter().any(|row| row.number == *node));
+        let soon = !census.draining.is_empty() || pass.compares();
+        self.last_pass = Some((Instant::now(), pass.begun.elapsed(), soon));
+        pass.report(&census, &self.watch, self.env.now());
+        pass.end(self.metadata(), &self.watch).await
+    }
+
+    async fn leave(&self, node: crate::types::NodeId) -> Result<(), MetadataError> {
+        let reason = Some("its pieces are elsewhere".to_owned());
+        match self.metadata().write(ChangeNode { node, change: NodeChange::Leave, reason }).await? {
+            Ok(_) => tracing::info!(%node, "a node was drained and has left"),
+            Err(refusal) => tracing::debug!(%node, %refusal, "a drained node stays"),
+        }
+        Ok(())
+    }
+
+    async fn go_on(&mut self, mut pass: Pass) -> Result<(), MetadataError> {
+        match self.scan(&mut pass).await? {
+            true => self.pass = Some(pass),
+            false => self.end_pass(pass).await?,
+        }
+        Ok(())
+    }
+
+    // ---- repairs ----------------------------------------------------------
+
+    /// Whether users' transfers use most of their memory.
+    fn is_busy(&self) -> bool {
+        let budget = self.repairer.transfer.budget();
+        budget.pieces.is_half_used() || budget.read.is_half_used()
+    }
+
+    fn start_repairs(&mut self, census: &Arc<Census>) {
+        let most = if self.is_busy() { 1 } else { self.tuning.repairs };
+        while self.running.len() < most
+            && self.no_nodes < NO_NODES_MAX
+            && let Some((segment, rank)) = self.queue.pop()
+        {
+            let (repairer, census) = (self.repairer.clone(), census.clone());
+            self.running.insert(segment);
+            self.repairs.spawn(async move { (segment, rank, repairer.repair(segment, census).await) });
+        }
+    }
+
+    fn take(&mut self, segment: SegmentId, rank: Rank, outcome: Outcome) {
+        self.running.remove(&segment);
+        match outcome {
+            Outcome::Nothing => {}
+            Outcome::Done { repaired, moved, short } => {
+                (self.no_nodes, self.changed) = (0, true);
+                if short {
+                    self.lacking = true;
+                    self.stuck.push((segment, rank));
+                }
+                let mut report = self.watch.report();
+                report.pieces_repaired += repaired;
+                report.pieces_moved += moved.len() as u64;
+                for node in moved {
+                    let left = report.pieces_to_move.entry(node).or_default();
+                    *left = left.saturating_sub(1);
+                }
+            }
+            Outcome::NoNodes => {
+                (self.no_nodes, self.lacking) = (self.no_nodes + 1, true);
+                self.stuck.push((segment, rank));
+            }
+            Outcome::Failed(error) => {
+                tracing::debug!(%segment, %error, "a segment could not be repaired; it will be tried again");
+                self.watch.report().repairs_failed += 1;
+                self.stuck.push((segment, rank));
+            }
+        }
+    }
+
+    /// Tells operators what waits.
+    fn tell(&mut self) {
+        let waiting = self.queue.len() + self.running.len() as u64 + self.stuck.len() as u64;
+        self.lacking &= waiting > 0;
+        let mut report = self.watch.report();
+        report.queue = waiting;
+        report.waiting_for = self.lacking.then(|| {
+            "some pieces cannot be placed: there are too few connected nodes with room, in failure domains that have no \
+             piece of the same data yet; let more nodes join"
+                .to_owned()
+        });
+    }
+
+    async fn repair(&mut self) -> Result<(), MetadataError> {
+        if !self.queue.is_empty() {
+            let census = self.census().await?;
+            self.start_repairs(&census);
+        }
+        while let Some(Ok((segment, rank, outcome))) = self.repairs.try_join_next() {
+            self.take(segment, rank, outcome);
+        }
+        self.tell();
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Worker for HealthLoop {
+    fn name(&self) -> &'static str {
+        "health"
+    }
+
+    async fn step(&mut self) -> Result<Step, MetadataError> {
+        self.repair().await?;
+        if self.pass.is_none() && self.is_pass_due() {
+            self.begin_pass().await?;
+        }
+        if let Some(pass) = self.pass.take() {
+            // One that fails is begun anew.
+            let gone_on = self.go_on(pass).await;
+            gone_on.inspect_err(|_| self.watch.wake())?;
+            self.tell();
+            return Ok(Step::Busy);
+        }
+        if self.running.is_empty() {
+            return Ok(Step::Idle);
+        }
+        if let Ok(Some(Ok((segment, rank, outcome)))) = timeout(REPAIR_WAIT, self.repairs.join_next()).await {
+            self.take(segment, rank, outcome);
+        }
+        Ok(Step::Busy)
+    }
+}

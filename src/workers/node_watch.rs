@@ -1,0 +1,354 @@
+//! Looks at the nodes every two seconds: takes note of who is there, of damage
+//! and of the wish to leave, and tells each node how it stands.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use super::report::{HealthReport, HealthWatch};
+use super::{Step, Worker};
+use crate::env::Env;
+use crate::metadata::{
+    ChangeNode, ListDamage, ListNodes, Metadata, MetadataError, NodeChange, NodeRow, NodeSpace, NodeState,
+    RecordDamage, RecordSeen, SeenNode,
+};
+use crate::transfer::Transfer;
+use crate::transport::{NodeError, NodeStatus, Nodes};
+use crate::types::limits::INVENTORY_PAGE_MAX;
+use crate::types::{InstanceId, NodeId, PieceId};
+use crate::wire::{Standing, StandingKind};
+
+/// How often every node's space and log position are recorded.
+const RECORD_EVERY: Duration = Duration::from_secs(60);
+/// Nodes whose log has grown that are recorded at every look besides, so that
+/// one which is set back to a minute ago is told from one that is not.
+const GROWN_AT_ONCE: usize = 64;
+/// How often a node is told its standing, when that has not changed.
+const TELL_EVERY: Duration = Duration::from_secs(60);
+/// How long a node may take for one answer.
+const ANSWER_TIME: Duration = Duration::from_secs(15);
+/// Nodes that are talked to at once.
+const TALKS: usize = 64;
+/// Damaged pieces of one node that are known at once.
+const DAMAGE_MAX: usize = 100_000;
+/// Why a node drains whose volunteer wants to leave.
+const ASKED_TO_LEAVE: &str = "its volunteer asked to leave";
+
+/// Looks at the nodes. One per process with a node door.
+pub struct NodeWatch {
+    metadata: Metadata,
+    transfer: Transfer,
+    watch: HealthWatch,
+    env: Env,
+    known: HashMap<u32, Known>,
+    talks: JoinSet<(u32, Heard)>,
+    turns: Arc<Semaphore>,
+    begun: bool,
+}
+
+/// What was known of a node at the last look.
+#[derive(Default)]
+struct Known {
+    state: Option<NodeState>,
+    /// Which start of its process was seen last.
+    instance: Option<InstanceId>,
+    connected: bool,
+    /// When it was recorded last, and how far its log was.
+    recorded: Option<(Duration, u64)>,
+    wrong_shares: u64,
+    /// Of which start and version its damage is known.
+    damage: Option<(InstanceId, u64)>,
+    asking: bool,
+    /// What it was told, and when.
+    told: Option<(Duration, Standing)>,
+    telling: bool,
+}
+
+/// What came of talking to a node.
+enum Heard {
+    Damage { of: (InstanceId, u64), pieces: Result<Vec<PieceId>, NodeError> },
+    Told { standing: Standing, at: Duration, outcome: Result<(), NodeError> },
+}
+
+/// A node as the database has it, and its connection.
+struct Look {
+    row: NodeRow,
+    status: Option<NodeStatus>,
+}
+
+impl NodeWatch {
+    /// Looks at the nodes of this process's door, and wakes the health loop
+    /// that `watch` shows.
+    pub fn new(metadata: Metadata, transfer: Transfer, watch: HealthWatch, env: Env) -> Self {
+        let (known, talks, turns) = (HashMap::new(), JoinSet::new(), Arc::new(Semaphore::new(TALKS)));
+        Self { metadata, transfer, watch, env, known, talks, turns, begun: false }
+    }
+
+    fn nodes(&self) -> &Nodes {
+        self.transfer.fleet().nodes()
+    }
+
+    fn known(&mut self, number: u32) -> &mut Known {
+        self.known.entry(number).or_default()
+    }
+
+    /// What nodes have said to another process, or to this one before.
+    async fn begin(&mut self) -> Result<(), MetadataError> {
+        let mut damage: BTreeMap<u32, Vec<PieceId>> = BTreeMap::new();
+        for (node, piece) in self.metadata.read(ListDamage).await? {
+            damage.entry(node).or_default().push(piece);
+        }
+        for (node, pieces) in damage {
+            self.watch.set_damaged(node, pieces.into_iter().collect());
+        }
+        self.begun = true;
+        Ok(())
+    }
+
+    async fn look(&self) -> Result<Vec<Look>, MetadataError> {
+        self.transfer.fleet().refresh(&self.metadata).await?;
+        let rows = self.metadata.read(ListNodes).await?;
+        let connected = self.nodes().connected().into_iter();
+        let mut connected: HashMap<NodeId, NodeStatus> = connected.map(|status| (status.node, status)).collect();
+        Ok(rows.into_iter().map(|row| Look { status: connected.remove(&row.node), row }).collect())
+    }
+
+    /// Takes note of what has changed since the last look.
+    fn compare(&mut self, looks: &[Look]) {
+        let members: Vec<(u32, bool)> = looks
+            .iter()
+            .filter(|look| look.row.state.is_member())
+            .map(|look| (look.row.number, look.status.is_some()))
+            .collect();
+        self.watch.presence().look(self.env.uptime(), &members);
+        let waiting = self.watch.report().queue > 0;
+        for Look { row, status } in looks {
+            let watch = self.watch.clone();
+            let known = self.known(row.number);
+            let goes = known.state.replace(row.state).is_some_and(|state| state != row.state);
+            let instance = status.as_ref().map(|status| status.instance);
+            let comes = instance.is_some() && !std::mem::replace(&mut known.connected, instance.is_some());
+            known.connected = instance.is_some();
+            // A start that this process has not seen before may be that of an older copy.
+            if let Some(instance) = instance
+                && known.instance.replace(instance).is_some_and(|before| before != instance)
+            {
+                watch.suspect(row.number);
+                watch.wake();
+                (known.told, known.recorded) = (None, None);
+            }
+            if goes || (comes && waiting) {
+                watch.wake();
+            }
+        }
+    }
+
+    /// A node whose volunteer wants to leave is drained.
+    async fn drain(&self, looks: &[Look]) -> Result<(), MetadataError> {
+        for Look { row, status } in looks {
+            let asks = status.as_ref().is_some_and(|status| status.usage.leaving);
+            if asks && matches!(row.state, NodeState::Active | NodeState::Suspended) {
+                let reason = Some(ASKED_TO_LEAVE.to_owned());
+                let changed =
+                    self.metadata.write(ChangeNode { node: row.node, change: NodeChange::Drain, reason }).await?;
+                if changed.is_ok() {
+                    tracing::info!(node = %row.node, "a node is drained: {ASKED_TO_LEAVE}");
+                    self.transfer.fleet().refresh(&self.metadata).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn record(&mut self, looks: &[Look]) -> Result<(), MetadataError> {
+        for (node, count) in self.transfer.fleet().take_wrong_shares() {
+            self.known(node).wrong_shares += count;
+        }
+        let now = self.env.uptime();
+        let (mut nodes, mut grown) = (Vec::new(), Vec::new());
+        for Look { row, status } in looks {
+            let Some(status) = status else { continue };
+            let known = self.known(row.number);
+            let seen = seen(row.number, status, known.wrong_shares);
+            match known.recorded {
+                Some((at, position)) if now.saturating_sub(at) < RECORD_EVERY => {
+                    grown.extend((position < status.position).then_some((at, seen)));
+                }
+                _ => nodes.push(seen),
+            }
+        }
+        grown.sort_by_key(|(at, _)| *at);
+        nodes.extend(grown.into_iter().take(GROWN_AT_ONCE).map(|(_, seen)| seen));
+        if nodes.is_empty() {
+            return Ok(());
+        }
+        self.metadata.write(RecordSeen { nodes: nodes.clone() }).await?;
+        for node in nodes {
+            let known = self.known(node.number);
+            known.wrong_shares -= node.wrong_shares;
+            known.recorded = Some((now, node.log_position));
+        }
+        Ok(())
+    }
+
+    /// Asks nodes for their damage where there is news of it.
+    fn ask(&mut self, looks: &[Look]) {
+        for Look { row, status } in looks {
+            let Some(status) = status.as_ref().filter(|_| row.state.is_member()) else { continue };
+            let of = (status.instance, status.usage.damage_version);
+            let was_damaged = self.watch.is_damaged(row.number);
+            let known = self.known(row.number);
+            if known.asking || known.damage == Some(of) {
+                continue;
+            }
+            if status.usage.damaged == 0 && !was_damaged {
+                known.damage = Some(of);
+                continue;
+            }
+            known.asking = true;
+            let (nodes, node, number, turns) = (self.nodes().clone(), row.node, row.number, self.turns.clone());
+            self.talks.spawn(async move {
+                let _turn = turns.acquire().await;
+                let pieces = timeout(ANSWER_TIME, damage(&nodes, node)).await.unwrap_or(Err(NodeError::Timeout));
+                (number, Heard::Damage { of, pieces })
+            });
+        }
+    }
+
+    /// Tells nodes how they stand.
+    fn tell(&mut self, looks: &[Look]) {
+        let (now, report) = (self.env.uptime(), self.watch.latest());
+        for Look { row, .. } in looks.iter().filter(|look| look.status.is_some()) {
+            if row.state == NodeState::Gone {
+                // The door tells it, when it asks to be let in again.
+                self.nodes().disconnect(row.node);
+                continue;
+            }
+            let standing = standing(row, self.transfer.fleet().trust(row.number), &report);
+            let known = self.known(row.number);
+            let told = known.told.as_ref().filter(|(at, _)| now.saturating_sub(*at) < TELL_EVERY);
+            let fresh = told.is_some_and(|(_, told)| *told == standing);
+            if known.telling || fresh {
+                continue;
+            }
+            known.telling = true;
+            let (nodes, node, number, turns) = (self.nodes().clone(), row.node, row.number, self.turns.clone());
+            self.talks.spawn(async move {
+                let _turn = turns.acquire().await;
+                let told = timeout(ANSWER_TIME, nodes.tell_standing(node, &standing)).await;
+                if standing.kind == StandingKind::Left {
+                    nodes.disconnect(node);
+                }
+                (number, Heard::Told { standing, at: now, outcome: told.unwrap_or(Err(NodeError::Timeout)) })
+            });
+        }
+    }
+
+    /// Takes in what came of talks that have ended.
+    async fn hear(&mut self) -> Result<(), MetadataError> {
+        while let Some(ended) = self.talks.try_join_next() {
+            let Ok((number, heard)) = ended else { continue };
+            match heard {
+                Heard::Told { standing, at, outcome } => {
+                    let known = self.known(number);
+                    known.telling = false;
+                    known.told = outcome.is_ok().then_some((at, standing));
+                }
+                Heard::Damage { of, pieces } => {
+                    self.known(number).asking = false;
+                    match pieces {
+                        Ok(pieces) => self.damaged(number, of, pieces).await?,
+                        Err(error) => {
+                            tracing::debug!(node = number, %error, "a node could not be asked for its damage")
+                        }
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn damaged(&mut self, node: u32, of: (InstanceId, u64), pieces: Vec<PieceId>) -> Result<(), MetadataError> {
+        let count = pieces.len();
+        let news = self.watch.set_damaged(node, pieces.iter().copied().collect());
+        if news {
+            tracing::warn!(node, pieces = count, "a node's disk has lost or changed pieces; they are made anew");
+            self.watch.wake();
+        }
+        self.metadata.write(RecordDamage { node, pieces }).await?;
+        self.known(node).damage = Some(of);
+        Ok(())
+    }
+}
+
+fn seen(number: u32, status: &NodeStatus, wrong_shares: u64) -> SeenNode {
+    let usage = &status.usage;
+    let space = NodeSpace {
+        capacity_bytes: usage.capacity_bytes,
+        used_bytes: usage.capacity_bytes.saturating_sub(usage.free_bytes),
+        writable_bytes: usage.writable_bytes,
+        pieces: usage.pieces,
+    };
+    SeenNode { number, space, log_position: status.position, wrong_shares }
+}
+
+fn standing(row: &NodeRow, trust: f32, report: &HealthReport) -> Standing {
+    let kind = match row.state {
+        NodeState::Active => StandingKind::Active,
+        NodeState::Suspended => StandingKind::Suspended,
+        NodeState::Draining => StandingKind::Draining,
+        NodeState::Left => StandingKind::Left,
+        NodeState::Gone => StandingKind::Other,
+    };
+    let drains = row.state == NodeState::Draining;
+    let waiting = report.waiting_for.as_deref().filter(|_| drains);
+    let sentences: Vec<&str> = row.reason.as_deref().into_iter().chain(waiting).collect();
+    Standing {
+        kind,
+        sentence: sentences.join("; ").replace(char::is_control, " "),
+        joined_ms: row.joined.0,
+        trust_permille: (trust.clamp(0.0, 1.0) * 1000.0) as u16,
+        audits_passed: 0,
+        audits_failed: row.wrong_shares,
+        pieces_to_move: report.pieces_to_move.get(&row.number).copied().filter(|_| drains),
+    }
+}
+
+/// All pieces that a node calls damaged, up to a limit.
+async fn damage(nodes: &Nodes, node: NodeId) -> Result<Vec<PieceId>, NodeError> {
+    let mut pieces: Vec<PieceId> = Vec::new();
+    loop {
+        let page = nodes.damaged(node, pieces.last().copied(), INVENTORY_PAGE_MAX).await?;
+        let last = page.len() < INVENTORY_PAGE_MAX;
+        pieces.extend(page);
+        if last || pieces.len() >= DAMAGE_MAX {
+            return Ok(pieces);
+        }
+    }
+}
+
+#[async_trait]
+impl Worker for NodeWatch {
+    fn name(&self) -> &'static str {
+        "node-watch"
+    }
+
+    async fn step(&mut self) -> Result<Step, MetadataError> {
+        if !self.begun {
+            self.begin().await?;
+        }
+        let looks = self.look().await?;
+        self.compare(&looks);
+        self.drain(&looks).await?;
+        self.ask(&looks);
+        self.tell(&looks);
+        self.hear().await?;
+        self.record(&looks).await?;
+        Ok(Step::Idle)
+    }
+}

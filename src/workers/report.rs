@@ -1,0 +1,171 @@
+//! What the health loop has found, for operators, and what the node watch
+//! tells it.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::presence::Presence;
+use crate::types::PieceId;
+
+/// How the segments are, as of the last pass over all of them, and what repair
+/// does about it.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct HealthReport {
+    /// Passes that were finished since this process started.
+    pub passes: u64,
+    /// When the last one ended, in milliseconds since 1970.
+    pub scanned_at_ms: Option<i64>,
+    /// Segments that there are.
+    pub segments: u64,
+    /// Segments by how many pieces they can lose: healthy pieces in distinct
+    /// failure domains, minus those that are required.
+    pub by_margin: BTreeMap<i64, u64>,
+    /// Segments that need no repair, as far as their redundancy goes.
+    pub healthy: u64,
+    /// Segments with so few healthy pieces that they are repaired.
+    pub degraded: u64,
+    /// Segments of which fewer pieces than are required can be read now.
+    pub unreadable: u64,
+    /// Segments of which fewer pieces than are required are left anywhere.
+    pub lost: u64,
+    /// What would become unreadable if one more failure domain died.
+    pub if_one_more_domain_dies: OneMore,
+    /// Segments that wait for repair or are being repaired.
+    pub queue: u64,
+    /// Pieces made anew since this process started.
+    pub pieces_repaired: u64,
+    /// Pieces moved away from draining nodes since this process started.
+    pub pieces_moved: u64,
+    /// Pieces that are still to be moved away, by draining node (its number).
+    pub pieces_to_move: BTreeMap<u32, u64>,
+    /// Repairs that failed since this process started.
+    pub repairs_failed: u64,
+    /// What repair is waiting for, in a sentence.
+    pub waiting_for: Option<String>,
+}
+
+/// What would become unreadable if one more failure domain died.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct OneMore {
+    /// Segments, for the domain that is worst.
+    pub segments_lost: u64,
+    /// That domain; none if nothing would be lost.
+    pub worst_domain: Option<u64>,
+    /// The numbers of its nodes.
+    pub nodes: Vec<u32>,
+}
+
+/// Shows what the health loop has found last. Cheap to clone.
+#[derive(Clone)]
+pub struct HealthWatch(Arc<Shared>);
+
+struct Shared {
+    report: Mutex<HealthReport>,
+    woken: AtomicBool,
+    presence: Mutex<Presence>,
+    losses: Mutex<Losses>,
+    suspects: Mutex<BTreeSet<u32>>,
+}
+
+/// Pieces that are known to be lost or changed, by the number of their node:
+/// as the nodes say, and as their inventories show.
+#[derive(Clone, Default)]
+pub(super) struct Losses {
+    damaged: BTreeMap<u32, Arc<HashSet<PieceId>>>,
+    missing: BTreeMap<u32, Arc<HashSet<PieceId>>>,
+}
+
+impl Losses {
+    /// Whether anything is known of the node.
+    pub(super) fn concern(&self, node: u32) -> bool {
+        self.damaged.contains_key(&node) || self.missing.contains_key(&node)
+    }
+
+    /// Whether this piece is known to be lost or changed.
+    pub(super) fn contain(&self, node: u32, piece: &PieceId) -> bool {
+        let named = |map: &BTreeMap<u32, Arc<HashSet<PieceId>>>| map.get(&node).is_some_and(|set| set.contains(piece));
+        named(&self.damaged) || named(&self.missing)
+    }
+}
+
+impl HealthWatch {
+    pub(super) fn new(offline_after: Duration) -> Self {
+        Self(Arc::new(Shared {
+            report: Mutex::default(),
+            woken: AtomicBool::new(true),
+            presence: Mutex::new(Presence::new(offline_after)),
+            losses: Mutex::default(),
+            suspects: Mutex::default(),
+        }))
+    }
+
+    /// What was found last. Before the first pass has ended nothing is counted.
+    pub fn latest(&self) -> HealthReport {
+        self.report().clone()
+    }
+
+    /// Has a pass over all segments begin as soon as possible.
+    pub fn wake(&self) {
+        self.0.woken.store(true, SeqCst);
+    }
+
+    pub(super) fn take_wake(&self) -> bool {
+        self.0.woken.swap(false, SeqCst)
+    }
+
+    pub(super) fn report(&self) -> MutexGuard<'_, HealthReport> {
+        self.0.report.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn presence(&self) -> MutexGuard<'_, Presence> {
+        self.0.presence.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn losses_mut(&self) -> MutexGuard<'_, Losses> {
+        self.0.losses.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is known to be lost now.
+    pub(super) fn losses(&self) -> Losses {
+        self.losses_mut().clone()
+    }
+
+    /// Takes a node's word on its damage. Answers whether it names any piece
+    /// that it did not name before.
+    pub(super) fn set_damaged(&self, node: u32, pieces: HashSet<PieceId>) -> bool {
+        let mut losses = self.losses_mut();
+        let before = losses.damaged.remove(&node).unwrap_or_default();
+        let news = pieces.iter().any(|piece| !before.contains(piece));
+        if !pieces.is_empty() {
+            losses.damaged.insert(node, Arc::new(pieces));
+        }
+        news
+    }
+
+    /// Whether a node has said that it has damage.
+    pub(super) fn is_damaged(&self, node: u32) -> bool {
+        self.losses_mut().damaged.contains_key(&node)
+    }
+
+    /// Replaces what a comparison of a node's inventory has shown.
+    pub(super) fn set_missing(&self, node: u32, pieces: HashSet<PieceId>) {
+        let mut losses = self.losses_mut();
+        match pieces.is_empty() {
+            true => losses.missing.remove(&node),
+            false => losses.missing.insert(node, Arc::new(pieces)),
+        };
+    }
+
+    /// A node has started anew: its inventory shall be compared.
+    pub(super) fn suspect(&self, node: u32) {
+        self.suspects().insert(node);
+    }
+
+    pub(super) fn suspects(&self) -> MutexGuard<'_, BTreeSet<u32>> {
+        self.0.suspects.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,106 @@
+//! Disks that change what they hold, and nodes that come back as they were.
+
+use std::fs::OpenOptions;
+use std::os::unix::fs::FileExt as _;
+
+use super::*;
+
+/// Changes a byte of every piece that is in a folder's logs, about.
+fn spoil(dir: &Path) {
+    for entry in std::fs::read_dir(dir.join("logs")).unwrap() {
+        let file = OpenOptions::new().read(true).write(true).open(entry.unwrap().path()).unwrap();
+        let length = file.metadata().unwrap().len();
+        for at in (50_000..length).step_by(100_000) {
+            let mut byte = [0];
+            file.read_exact_at(&mut byte, at).unwrap();
+            file.write_all_at(&[!byte[0]], at).unwrap();
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn damage_that_a_node_finds_is_made_good_at_once() {
+    let mut town = Town::new(5, "2/2/3/4").await;
+    town.put(6).await;
+    town.settle().await;
+    let before = town.listed(1).await;
+    assert!(before > 0);
+    spoil(town.nodes[1].dir());
+    town.check().await;
+    // Somebody reads its pieces whole, as its own scrub does.
+    for (id, info) in town.nodes[1].store().inventory(None, 1000) {
+        let _ = town.nodes[1].store().get(id, 0..info.length).await;
+    }
+    let damaged: BTreeSet<PieceId> = town.nodes[1].store().damaged().into_iter().collect();
+    let rows = town.segments().await;
+    let places = rows.iter().flat_map(|row| row.pieces.iter().map(|place| (row.segment, place)));
+    let ids = places.map(|(segment, place)| town.transfer.piece_id(segment, place).unwrap());
+    let named = ids.filter(|id| damaged.contains(id)).count();
+    assert!(named > 0);
+    town.until("it is heard of", |report| report.pieces_repaired >= named as u64).await;
+    town.settle().await;
+    let known: BTreeSet<PieceId> =
+        town.metadata.read(ListDamage).await.unwrap().into_iter().map(|(_, id)| id).collect();
+    assert_eq!(known, damaged);
+    assert_eq!(town.report().repairs_failed, 0);
+    for row in town.segments().await {
+        for place in row.pieces.iter().filter(|place| place.node == 2) {
+            let id = town.transfer.piece_id(row.segment, place).unwrap();
+            let info = town.nodes[1].store().stat(&id).unwrap();
+            town.nodes[1].store().get(id, 0..info.length).await.unwrap();
+        }
+    }
+    // Now any two of the others can go.
+    town.stop(0).await;
+    town.check().await;
+    town.close().await;
+}
+
+/// As many nodes as pieces: what a node has lost comes back to itself.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_was_set_back_is_made_whole() {
+    let mut town = Town::new(4, "2/2/3/4").await;
+    town.put(2).await;
+    town.settle().await;
+    town.stop(0).await;
+    let image = tempfile::tempdir().unwrap();
+    let copy = |from: &Path, to: &Path| {
+        let status = std::process::Command::new("cp").arg("-aT").arg(from).arg(to).status().unwrap();
+        assert!(status.success());
+    };
+    copy(town.nodes[0].dir(), image.path());
+    town.start(0).await;
+    town.step().await;
+    town.put(4).await;
+    town.settle().await;
+    let listed = town.listed(0).await;
+    town.stop(0).await;
+    std::fs::remove_dir_all(town.nodes[0].dir()).unwrap();
+    copy(image.path(), town.nodes[0].dir());
+    town.start(0).await;
+    assert_eq!(town.metadata.read(ListRolledBack).await.unwrap(), [(1, 1)]);
+    town.until("it is compared", |report| report.pieces_repaired > 0).await;
+    town.settle().await;
+    assert_eq!(town.metadata.read(ListRolledBack).await.unwrap(), [], "it is as it should be");
+    assert_eq!(town.listed(0).await, listed, "there is no other place");
+    town.nothing_leaks(&[]).await;
+    // As many as a segment of o pieces survives.
+    town.stop(1).await;
+    town.check().await;
+    town.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_starts_anew_is_compared_and_left_alone() {
+    let mut town = Town::new(4, "2/2/3/4").await;
+    town.put(2).await;
+    town.settle().await;
+    town.stop(3).await;
+    town.start(3).await;
+    town.step().await;
+    town.settle().await;
+    assert_eq!((town.report().pieces_repaired, town.report().repairs_failed), (0, 0));
+    assert!(town.health.watch().suspects().is_empty(), "it was compared");
+    town.nothing_leaks(&[]).await;
+    town.close().await;
+}

@@ -1,0 +1,278 @@
+//! A small town: a door, nodes with real stores, objects, and the workers,
+//! which go step by step as the tests tell them.
+
+mod coming_and_going;
+mod damage;
+mod overtaking;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::{TryStreamExt, stream};
+use tempfile::TempDir;
+use tokio::time::Instant;
+
+use super::repair::Repairer;
+use super::*;
+use crate::env::Env;
+use crate::metadata::*;
+use crate::node::store::{PieceStore, StoreOptions};
+use crate::node::{Node, NodeConfig};
+use crate::objects::{Address, Epochs, Get, Incoming, KeyRing, Objects, Put};
+use crate::seal::ClusterSecret;
+use crate::transfer::{Budget, Fleet, Registered, SchemePolicy, Transfer};
+use crate::transport::{ClusterIdentity, Door, DoorConfig, Identity, Tuning};
+use crate::types::limits::LOG_BYTES_MAX;
+use crate::types::{
+    BucketName, ClusterId, Generation, KeyVersion, NodeId, ObjectHeaders, ObjectKey, PieceId, UnixMillis,
+};
+
+const SOON: Duration = Duration::from_secs(60);
+
+/// A node and its folder.
+struct Volunteer {
+    folder: TempDir,
+    id: NodeId,
+    running: Option<(Node, PieceStore)>,
+}
+
+impl Volunteer {
+    fn dir(&self) -> &Path {
+        self.folder.path()
+    }
+
+    fn store(&self) -> &PieceStore {
+        &self.running.as_ref().unwrap().1
+    }
+
+    async fn start(&mut self, cluster: ClusterId, door: String) {
+        let options = StoreOptions { capacity_bytes: 1 << 30, log_bytes_max: LOG_BYTES_MAX };
+        let store = PieceStore::open(self.dir(), options).unwrap().0;
+        let identity = Identity::load_or_create(self.dir()).unwrap();
+        let config = NodeConfig::new(self.dir(), store.clone(), identity, cluster, vec![door]);
+        self.running = Some((Node::start(config).await.unwrap(), store));
+    }
+
+    async fn stop(&mut self) {
+        if let Some((node, store)) = self.running.take() {
+            node.shutdown().await;
+            store.close().await.unwrap();
+        }
+    }
+}
+
+struct Town {
+    metadata: Metadata,
+    cluster: ClusterId,
+    door: Door,
+    transfer: Transfer,
+    epochs: Epochs,
+    objects: Objects,
+    health: HealthLoop,
+    watch: NodeWatch,
+    nodes: Vec<Volunteer>,
+    bodies: BTreeMap<String, Bytes>,
+    _folder: TempDir,
+}
+
+impl Town {
+    /// So many nodes, numbered from 1, and a scheme.
+    async fn new(nodes: usize, scheme: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let options = SqliteOptions { path: folder.path().join("town.db"), cache_kib: 1024, readers: 4 };
+        let metadata = Metadata::open_sqlite(options).unwrap();
+        let (env, secret) = (Env::real(), ClusterSecret::from_bytes([7; 32]));
+        let cluster = secret.cluster_id();
+        metadata.write(OpenCluster { cluster }).await.unwrap();
+        let config = DoorConfig {
+            cluster: ClusterIdentity::from_seed(&secret.signing_seed()).unwrap(),
+            generation: Generation(1),
+            admission: Arc::new(Registered::new(metadata.clone())),
+            tuning: Tuning { ping_after: Duration::from_millis(300), ..Tuning::default() },
+        };
+        let door = Door::bind("127.0.0.1:0", config).await.unwrap();
+        let fleet = Fleet::load(door.nodes(), &metadata).await.unwrap();
+        let policy = SchemePolicy { configured: Some(scheme.parse().unwrap()), min_nodes: Some(1) };
+        let budget = Budget::new(256 << 20);
+        let transfer = Transfer::new(fleet, metadata.clone(), secret.piece_id_key(), policy, budget, env.clone());
+        let epochs = Epochs::start(metadata.clone(), &env).await.unwrap();
+        let keys = KeyRing::new(secret, KeyVersion(1), env.clone());
+        let objects = Objects::new(metadata.clone(), transfer.clone(), keys, epochs.clone(), env.clone());
+        let (rest, short_rest) = (Duration::from_millis(300), Duration::from_millis(10));
+        let tuning = HealthTuning { rest, short_rest, page: 3, ..HealthTuning::default() };
+        let health = HealthLoop::new(metadata.clone(), transfer.clone(), epochs.clone(), env.clone(), tuning);
+        let watch = NodeWatch::new(metadata.clone(), transfer.clone(), health.watch(), env);
+        let (nodes_there, bodies) = (Vec::new(), BTreeMap::new());
+        let mut town = Self {
+            metadata,
+            cluster,
+            door,
+            transfer,
+            epochs,
+            objects,
+            health,
+            watch,
+            nodes: nodes_there,
+            bodies,
+            _folder: folder,
+        };
+        let bucket = CreateBucket { name: BucketName::new("town").unwrap(), now: UnixMillis(1) };
+        town.metadata.write(bucket).await.unwrap();
+        for _ in 0..nodes {
+            town.join().await;
+        }
+        town
+    }
+
+    /// One more node.
+    async fn join(&mut self) {
+        let folder = tempfile::tempdir().unwrap();
+        let id = Identity::load_or_create(folder.path()).unwrap().node_id();
+        let place = PlaceNode { node: id, place: self.nodes.len().to_string(), instead_of: None };
+        self.metadata.write(place).await.unwrap();
+        self.nodes.push(Volunteer { folder, id, running: None });
+        self.start(self.nodes.len() - 1).await;
+    }
+
+    /// Starts a node on its folder and waits until it is connected.
+    async fn start(&mut self, at: usize) {
+        let (cluster, door) = (self.cluster, self.door.local_addr().to_string());
+        self.nodes[at].start(cluster, door).await;
+        let begun = Instant::now();
+        while !self.door.nodes().is_connected(self.nodes[at].id) {
+            assert!(begun.elapsed() < SOON, "a node does not connect");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        self.transfer.fleet().refresh(&self.metadata).await.unwrap();
+    }
+
+    async fn stop(&mut self, at: usize) {
+        self.nodes[at].stop().await;
+        while self.door.nodes().is_connected(self.nodes[at].id) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Puts objects of one or more segments each.
+    async fn put(&mut self, count: usize) {
+        for _ in 0..count {
+            let number = self.bodies.len();
+            let body: Bytes = (0..3_000_000 + number * 100_000).map(|at| (at / 5 * (number + 3)) as u8).collect();
+            let incoming = Incoming {
+                stream: Box::pin(stream::iter([Ok(body.clone())])),
+                length: Some(body.len() as u64),
+                md5: None,
+                algorithm: None,
+                checksum: None,
+                trailing: None,
+            };
+            let key = format!("object-{number}");
+            let (address, headers) = (address(&key), ObjectHeaders::default());
+            self.objects.put(Put { address, headers, condition: Default::default() }, incoming).await.unwrap();
+            self.bodies.insert(key, body);
+        }
+    }
+
+    /// Every object is what it was.
+    async fn check(&self) {
+        for (key, body) in &self.bodies {
+            let get = Get { address: address(key), range: None, part_number: None, condition: Default::default() };
+            let content = self.objects.get(get).await.unwrap().1;
+            let read: Vec<Bytes> = content.try_collect().await.unwrap();
+            assert!(read.concat() == *body, "{key} is not what it was");
+        }
+    }
+
+    /// One look and one step.
+    async fn step(&mut self) {
+        self.watch.step().await.unwrap();
+        if self.health.step().await.unwrap() == Step::Idle {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Goes on until that is so.
+    async fn until(&mut self, what: &str, is_so: impl Fn(&HealthReport) -> bool) {
+        let begun = Instant::now();
+        while !is_so(&self.report()) {
+            assert!(begun.elapsed() < SOON, "{what}: {:?}", self.report());
+            self.step().await;
+        }
+    }
+
+    /// Goes on until so many more passes have ended and nothing waits.
+    async fn settle(&mut self) {
+        let passes = self.report().passes + 3;
+        self.until("nothing waits", |report| report.passes >= passes && report.queue == 0).await;
+    }
+
+    fn report(&self) -> HealthReport {
+        self.health.watch().latest()
+    }
+
+    async fn segments(&self) -> Vec<SegmentRow> {
+        self.metadata.read(ScanSegments { after: None, limit: 1000 }).await.unwrap()
+    }
+
+    /// How many pieces the lists name on the node at that place.
+    async fn listed(&self, at: usize) -> usize {
+        let number = at as u32 + 1;
+        self.segments().await.iter().flat_map(|row| &row.pieces).filter(|place| place.node == number).count()
+    }
+
+    async fn change(&mut self, at: usize, change: NodeChange) {
+        let change = ChangeNode { node: self.nodes[at].id, change, reason: None };
+        self.metadata.write(change).await.unwrap().unwrap();
+    }
+
+    async fn state(&self, at: usize) -> NodeState {
+        self.metadata.read(FindNode { node: self.nodes[at].id }).await.unwrap().unwrap().state
+    }
+
+    /// Moves this process's lease past everything, as its renewal would in a
+    /// while. No upload can be committed until that.
+    async fn renew_lease(&self) {
+        let holder = self.epochs.begin().lease().holder;
+        self.metadata.write(RenewLease { holder, oldest: None }).await.unwrap();
+    }
+
+    /// All that the lists name is there, and what is there besides was
+    /// condemned. Nodes in `except` are not looked at.
+    async fn nothing_leaks(&self, except: &[usize]) {
+        let mut listed: BTreeMap<u32, BTreeSet<PieceId>> = BTreeMap::new();
+        for row in self.segments().await {
+            let nodes: BTreeSet<u32> = row.pieces.iter().map(|place| place.node).collect();
+            assert_eq!(nodes.len(), row.pieces.len(), "two pieces on one node");
+            for place in &row.pieces {
+                let id = self.transfer.piece_id(row.segment, place).unwrap();
+                listed.entry(place.node).or_default().insert(id);
+            }
+        }
+        for (at, node) in self.nodes.iter().enumerate().filter(|(at, _)| !except.contains(at)) {
+            let number = at as u32 + 1;
+            let listed = listed.remove(&number).unwrap_or_default();
+            let condemned = self.metadata.read(PiecesToTrash { node: number, limit: 1000 }).await.unwrap();
+            let condemned: BTreeSet<PieceId> =
+                condemned.iter().map(|piece| self.transfer.piece_id(piece.segment, &piece.place).unwrap()).collect();
+            let there: BTreeSet<PieceId> = node.store().inventory(None, 10_000).into_iter().map(|(id, _)| id).collect();
+            assert!(listed.is_subset(&there), "node {number} has not got what the lists name");
+            assert!(listed.is_disjoint(&condemned), "node {number}: condemned and in use");
+            let leaked = there.iter().filter(|id| !listed.contains(id) && !condemned.contains(id)).count();
+            assert_eq!(leaked, 0, "node {number} has pieces that nobody knows of");
+        }
+    }
+
+    async fn close(mut self) {
+        for node in &mut self.nodes {
+            node.stop().await;
+        }
+        self.door.close();
+    }
+}
+
+fn address(key: &str) -> Address {
+    Address { bucket: BucketName::new("town").unwrap(), key: ObjectKey::new(key).unwrap() }
+}

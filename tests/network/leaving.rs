@@ -1,0 +1,38 @@
+//! A volunteer who wants the disk back.
+
+use std::time::Duration;
+
+use rustix::process::Signal;
+
+use crate::cluster::turn;
+use crate::load::{Load, Plan};
+use crate::support::poll;
+
+/// For a few dozen pieces, beside a load.
+const LEFT_WITHIN: Duration = Duration::from_secs(90);
+
+/// Its pieces move elsewhere, also across a restart of the node, and then its
+/// disk is not needed any more.
+#[test]
+fn a_node_that_leaves_takes_nothing_with_it() {
+    let turn = turn();
+    let guest = turn.guest("leaver", &["--capacity", "1GB"]);
+    guest.join(&turn.gateway().token(&[]));
+    turn.wait_seen([&guest], true, Duration::from_secs(30));
+    let mut load = Load::start(&turn, "leaving", &Plan::steady());
+    load.wait_for("pieces on it", Duration::from_secs(30), |_| {
+        std::thread::sleep(Duration::from_millis(400));
+        guest.pieces() > 10
+    });
+    guest.leave();
+    std::thread::sleep(Duration::from_millis(500));
+    guest.stop(Signal::TERM);
+    guest.start();
+    let left = || (turn.view().get(guest.id()).is_none_or(|node| node.state == "left")).then_some(());
+    assert!(poll(LEFT_WITHIN, Duration::from_millis(500), left).is_some(), "still there: {}", guest.story());
+    let told = || guest.log().contains("wiped").then_some(());
+    assert!(poll(Duration::from_secs(30), Duration::from_millis(200), told).is_some(), "not told: {}", guest.story());
+    guest.stop(Signal::TERM);
+    std::fs::remove_dir_all(guest.data()).expect("the folder is ours");
+    load.finish().require_no_errors();
+}

@@ -1,0 +1,76 @@
+//! One slow node of sixteen does not show in the slowest requests: p99 with it
+//! is at most 1.3 times p99 without it, in the same run, phase by phase.
+
+use std::time::{Duration, SystemTime};
+
+use crate::cluster::{Turn, turn};
+use crate::faults::{LongLine, Thin};
+use crate::load::{Ledger, Load, Op, Plan, Record, quantile, seconds_of};
+
+const PHASE: Duration = Duration::from_secs(6);
+const ROUNDS: usize = 3;
+const ALLOWED: f64 = 1.3;
+const SIZE: u64 = 300 << 10;
+/// Fewer requests have no 99th percentile to speak of.
+const ENOUGH: usize = 300;
+
+/// How the node is slow.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Slow {
+    Not,
+    /// 500 ms there and back.
+    Long,
+    /// 50 KB/s.
+    Thin,
+}
+
+#[test]
+fn one_slow_node_does_not_show_in_p99() {
+    let turn = turn();
+    let mut load = Load::start(&turn, "tail", &Plan::fast(2, SIZE));
+    load.go_on_for(Duration::from_secs(2));
+    let mut phases = Vec::new();
+    for _ in 0..ROUNDS {
+        for slow in [Slow::Not, Slow::Long, Slow::Not, Slow::Thin] {
+            phases.push(phase(&turn, &mut load, slow));
+        }
+    }
+    let ledger = load.finish();
+    ledger.require_no_errors();
+    for op in [Op::Put, Op::Get] {
+        let without = p99(&ledger, op, &phases, Slow::Not);
+        for slow in [Slow::Long, Slow::Thin] {
+            let with = p99(&ledger, op, &phases, slow);
+            println!("{op:?} p99: {:.1} ms without, {:.1} ms with a node that is {slow:?}", without * 1e3, with * 1e3);
+            assert!(with <= ALLOWED * without, "{op:?}: p99 {with} s with one slow node, {without} s without");
+        }
+    }
+}
+
+struct Phase {
+    slow: Slow,
+    from: SystemTime,
+    to: SystemTime,
+}
+
+fn phase(turn: &Turn, load: &mut Load<'_>, slow: Slow) -> Phase {
+    let host = turn.nodes_in_the_open()[8].host();
+    let line = (slow == Slow::Long).then(|| LongLine::new(host, Duration::from_millis(250), turn.work().path()));
+    let thin = (slow == Slow::Thin).then(|| Thin::new(host, 50_000));
+    let from = SystemTime::now();
+    load.go_on_for(PHASE);
+    let to = SystemTime::now();
+    drop((line, thin));
+    Phase { slow, from, to }
+}
+
+/// Over all phases of a kind: requests that began in one of them.
+fn p99(ledger: &Ledger, op: Op, phases: &[Phase], slow: Slow) -> f64 {
+    let within = |record: &Record| {
+        let during = |phase: &Phase| (seconds_of(phase.from)..seconds_of(phase.to)).contains(&record.at);
+        record.op == op && phases.iter().any(|phase| phase.slow == slow && during(phase))
+    };
+    let times = ledger.seconds(within);
+    assert!(times.len() >= ENOUGH, "only {} requests of {op:?} while {slow:?}", times.len());
+    quantile(&times, 0.99).expect("there are some")
+}
