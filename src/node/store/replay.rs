@@ -143,7 +143,9 @@ impl<'a> Replay<'a> {
     /// record. It was durable before the other one went, so if its body is bad
     /// now, it was when it was moved: not torn, and some of it may be good.
     fn only_copy(&self, header: &Header) -> bool {
-        header.moved && !self.index.pieces.contains_key(&header.id) && !self.purged.contains(&header.id)
+        let known = self.index.pieces.get(&header.id);
+        let elsewhere = known.is_some_and(|entry| self.index.logs.contains_key(&entry.log));
+        header.moved && !elsewhere && !self.purged.contains(&header.id)
     }
 
     fn apply(&mut self, file: &LogFile, header: &Header, offset: u64) {
