@@ -123,7 +123,12 @@ impl<'a> Replay<'a> {
         let mut end = LogEnd { good, unclean: false, noisy: false };
         let mut bad = false;
         for (header, offset) in pending {
-            if intact(file, &header, offset) {
+            let intact = intact(file, &header, offset);
+            if !intact && self.only_copy(&header) {
+                self.report.damaged_records += 1;
+                self.report.lost.push(header.id);
+            }
+            if intact || self.only_copy(&header) {
                 end = LogEnd { good: offset + header.record_bytes(), unclean: bad, noisy: false };
                 self.apply(file, &header, offset);
             } else {
@@ -132,6 +137,15 @@ impl<'a> Replay<'a> {
             }
         }
         end
+    }
+
+    /// Whether this is what compaction kept of a piece, which has no other
+    /// record. It was durable before the other one went, so if its body is bad
+    /// now, it was when it was moved: not torn, and some of it may be good.
+    fn only_copy(&self, header: &Header) -> bool {
+        let known = self.index.pieces.get(&header.id);
+        let elsewhere = known.is_some_and(|entry| self.index.logs.contains_key(&entry.log));
+        header.moved && !elsewhere && !self.purged.contains(&header.id)
     }
 
     fn apply(&mut self, file: &LogFile, header: &Header, offset: u64) {
