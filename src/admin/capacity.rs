@@ -26,7 +26,9 @@ fn room_for_each(rooms: &[u64], pieces: usize) -> u64 {
         let sum: u128 = rooms.iter().map(|room| u128::from(*room.min(&each))).sum();
         sum >= u128::from(each) * pieces as u128
     };
-    let (mut fitting, mut too_much) = (0, rooms.iter().max().copied().unwrap_or(0).saturating_add(1));
+    let all: u128 = rooms.iter().map(|room| u128::from(*room)).sum();
+    let most = u64::try_from(all / pieces.max(1) as u128).unwrap_or(u64::MAX);
+    let (mut fitting, mut too_much) = (0, most.saturating_add(1));
     while too_much - fitting > 1 {
         let middle = fitting + (too_much - fitting) / 2;
         if fits(middle) { fitting = middle } else { too_much = middle }

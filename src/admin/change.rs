@@ -74,6 +74,12 @@ impl Command for Change {
             refuse_harm(operator, &survey, at, self.to)?;
         }
         let node = survey.rows[at].node;
+        if self.to == Wish::Resume && operator.live().is_some_and(|live| live.wants_to_leave(node)) {
+            return Err(AdminError::new(
+                ErrorKind::Refused,
+                format!("the volunteer of node {node} has asked to leave, so it would drain again at once"),
+            ));
+        }
         let change = ChangeNode { node, change: self.to.change(), reason: self.reason.clone() };
         let row = operator.metadata().write(change).await?.map_err(refusal)?;
         if let Some(live) = operator.live() {

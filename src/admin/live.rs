@@ -43,6 +43,11 @@ impl Live {
         Ok(())
     }
 
+    /// Whether the node's volunteer wants it to leave.
+    pub(super) fn wants_to_leave(&self, node: NodeId) -> bool {
+        self.transfer.fleet().nodes().status(node).is_some_and(|status| status.usage.leaving)
+    }
+
     /// The redundancy scheme of new segments.
     pub(super) fn scheme(&self) -> Scheme {
         self.transfer.scheme()

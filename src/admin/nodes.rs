@@ -176,7 +176,7 @@ impl SpaceView {
         let usage = &status.usage;
         Self {
             capacity_bytes: usage.capacity_bytes,
-            used_bytes: usage.live_bytes + usage.trash_bytes + usage.dead_bytes + usage.overhead_bytes,
+            used_bytes: usage.capacity_bytes.saturating_sub(usage.free_bytes),
             writable_bytes: usage.writable_bytes,
             pieces: usage.pieces,
         }

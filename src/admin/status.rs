@@ -228,7 +228,7 @@ impl Command for Status {
             segments: live.map(|live| live.segments()),
         };
         status.problems = problems(&status, operator.metadata().has_room());
-        status.warnings = warnings(&status);
+        status.warnings = warnings(&status).into_iter().chain(suspicions(&survey.views)).collect();
         status.healthy = status.problems.is_empty();
         Ok(status)
     }
@@ -273,6 +273,32 @@ fn warnings(status: &StatusView) -> Vec<String> {
         _ => {}
     }
     warnings
+}
+
+type Has = fn(&NodeView) -> bool;
+
+fn is_run_twice(view: &NodeView) -> bool {
+    view.connection.as_ref().is_some_and(|connection| connection.refused_duplicates > 0)
+}
+
+/// What nodes have done that a person should look into.
+fn suspicions(views: &[NodeView]) -> Vec<String> {
+    let kinds: [(&str, Has); 4] = [
+        ("gave wrong shares", |view| view.wrong_shares > 0),
+        ("came back with an older state than it had shown", |view| view.rollbacks > 0),
+        ("is run twice: its folder was copied", is_run_twice),
+        ("says that its disk has lost or changed pieces", |view| view.damaged.is_some_and(|pieces| pieces > 0)),
+    ];
+    let members: Vec<&NodeView> =
+        views.iter().filter(|view| !["gone", "left"].contains(&view.state.as_str())).collect();
+    let named = kinds.iter().map(|(what, has)| (what, members.iter().filter(|view| has(view)).collect::<Vec<_>>()));
+    named
+        .filter_map(|(what, found)| Some((what, found.first()?.node.get(..8)?.to_owned(), found.len() - 1)))
+        .map(|(what, first, more)| match more {
+            0 => format!("node {first} {what}: see `cairn nodes show {first}`"),
+            more => format!("node {first} {what}, and {more} more did: see `cairn nodes list`"),
+        })
+        .collect()
 }
 
 fn told_by(segments: &HealthReport) -> Vec<String> {

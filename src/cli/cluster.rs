@@ -96,6 +96,7 @@ impl Cluster {
         let min_nodes = config.min_nodes.filter(|_| kind == Kind::Gateway);
         let policy = SchemePolicy { configured: config.scheme, min_nodes: min_nodes.map(|nodes| nodes.get()) };
         let transfer = Transfer::new(fleet, metadata.clone(), secret.piece_id_key(), policy, budget, env.clone());
+        let missing = transfer.readiness().missing;
         let epochs = Epochs::start(metadata.clone(), &env).await.map_err(database)?;
         let keys = KeyRing::new(secret, row.key_version, env.clone());
         let mut background = JoinSet::new();
@@ -121,6 +122,9 @@ impl Cluster {
         let objects = Objects::new(metadata.clone(), transfer, keys, epochs, env);
         let gateway = gateway(objects, front(config, root, row.cluster)?);
         tracing::info!("{}, redundancy scheme {scheme}", nodes_in_words(&nodes, &door));
+        if let Some(missing) = &missing {
+            tracing::info!("until that changes, writes are refused: {missing}");
+        }
         Ok(Self { metadata, door, nodes, background, listener, gateway, tls })
     }
 

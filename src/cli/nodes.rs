@@ -199,7 +199,7 @@ fn as_table(list: &NodeList, all: bool) -> String {
     shown.sort_by_key(|view| (rank(view), view.domain, view.number));
     let hidden = list.nodes.len() - shown.len();
     let rows: Vec<Vec<String>> = shown.iter().map(|view| row(view, list, digits)).collect();
-    let mut told = match rows.is_empty() {
+    let mut told = match rows.is_empty() && hidden == 0 {
         true => "no nodes have joined yet: `cairn token create` makes a token for the first\n".to_owned(),
         false => text::table(&COLUMNS, &rows),
     };

@@ -4,12 +4,12 @@ use super::nodes::NodeState;
 use super::tx::{MetadataError, Operation, Tx, params};
 use crate::types::PieceId;
 
-/// Replaces what is known of a node's damage by what it says now. Of a node
-/// that has gone nothing is kept: all of its pieces count as lost.
+/// Adds pieces to what is known of a node's damage. They stay for as long as
+/// the node is a member: a piece that is made anew has another id.
 pub struct RecordDamage {
     /// The node, by its number.
     pub node: u32,
-    /// All pieces that it names.
+    /// The pieces; those that are known already are passed over.
     pub pieces: Vec<PieceId>,
 }
 
@@ -17,7 +17,6 @@ impl Operation for RecordDamage {
     type Output = ();
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<(), MetadataError> {
-        tx.execute("DELETE FROM damaged WHERE node_no = ?1", params![self.node]).await?;
         let member = "SELECT 1 FROM nodes WHERE node_no = ?1 AND state < ?2";
         if tx.first(member, params![self.node, NodeState::Gone as i64]).await?.is_none() {
             return Ok(());

@@ -55,7 +55,7 @@ pub use objects::{
     CommitObject, CommitShared, CopyObject, Current, DeleteObjects, FindObject, FindStreams, FoundObject, InlineStream,
     NewObject, ObjectContent, Refusal, SharedMember, Source, check_condition,
 };
-pub use repairs::{ClaimSegment, IsDrained, ListRolledBack, MarkCompared, ReplacePieces, ScanSegments};
+pub use repairs::{ClaimSegment, IsDrained, LetGo, ListRolledBack, MarkCompared, ReplacePieces, ScanSegments};
 pub use segments::{FindSegments, NewSegment, PiecePlace, SegmentRow};
 pub use sqlite::SqliteOptions;
 pub use standing::{ChangeNode, ChangeRefusal, NodeChange};

@@ -164,21 +164,21 @@ pub(super) async fn find(tx: &mut Tx<'_>, node: NodeId) -> Result<Option<NodeRow
     tx.first(sql, params![node.as_bytes()]).await?.as_ref().map(node_row).transpose()
 }
 
-/// Registers a node, or takes one back that had gone.
+/// Registers a node, or takes one back that had gone: it joins now, so that its
+/// trust grows anew.
 pub(super) async fn enlist(
     tx: &mut Tx<'_>,
     node: NodeId,
     labels: &BTreeMap<String, String>,
     place: Option<&str>,
 ) -> Result<(), MetadataError> {
-    let (active, labels) = (NodeState::Active as i64, encode_labels(labels));
-    let known =
-        "UPDATE nodes SET state = ?2, labels = ?3, place = ?4, reason = NULL, drain_epoch = NULL WHERE node_id = ?1";
-    if tx.execute(known, params![node.as_bytes(), active, &labels, place]).await? == 1 {
+    let (active, labels, now) = (NodeState::Active as i64, encode_labels(labels), tx.now().await?);
+    let known = "UPDATE nodes SET state = ?2, labels = ?3, place = ?4, reason = NULL, drain_epoch = NULL, \
+                 joined_ms = ?5 WHERE node_id = ?1";
+    if tx.execute(known, params![node.as_bytes(), active, &labels, place, now]).await? == 1 {
         return Ok(());
     }
     let number = tx.next("node").await?;
-    let now = tx.now().await?;
     let insert = "INSERT INTO nodes (node_no, node_id, state, place, labels, joined_ms, start_counter, log_position) \
                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0, 0)";
     tx.execute(insert, params![number, node.as_bytes(), active, place, &labels, now]).await?;
@@ -242,15 +242,17 @@ impl Operation for RecordHello {
     async fn run(&self, tx: &mut Tx<'_>) -> Result<bool, MetadataError> {
         let row = find(tx, self.node).await?;
         let row = row.ok_or_else(|| MetadataError::Failed(format!("node {} is not registered", self.node)))?;
-        let sql = "SELECT 1 FROM nodes WHERE node_id = ?1 AND start_counter = ?2 AND last_instance <> ?3";
+        let sql = "SELECT 1 FROM nodes WHERE node_id = ?1 AND last_instance = ?2";
         let (starts, instance) = (self.start_counter.min(i64::MAX as u64), self.instance.as_bytes());
-        // Every start is counted: two with one number are two copies of one past.
-        let twice = tx.first(sql, params![self.node.as_bytes(), starts, instance]).await?.is_some();
-        let back = twice || starts < row.start_counter || self.log_position < row.log_position;
+        let known = tx.first(sql, params![self.node.as_bytes(), instance]).await?.is_some();
+        // Every start is counted: two with one number are two copies of one past. An instance
+        // that was here before has only gone on since it said how far it is.
+        let back = !known && (starts <= row.start_counter || self.log_position < row.log_position);
         let update = "UPDATE nodes SET start_counter = ?2, log_position = ?3, software = ?4, said = ?5, address = ?6, \
                       seen_ms = ?7, rollbacks = rollbacks + ?8, last_instance = ?9 WHERE node_id = ?1";
         // What a node says of itself must not be able to break its row.
-        let position = self.log_position.min(i64::MAX as u64);
+        let position = if known { self.log_position.max(row.log_position) } else { self.log_position };
+        let position = position.min(i64::MAX as u64);
         let (said, address, now) = (encode_labels(&self.said), self.address.to_string(), tx.now().await?);
         let software = self.software.as_str();
         let values = params![

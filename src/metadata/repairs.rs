@@ -5,10 +5,11 @@
 //! hit them. The newest claim alone can replace the list.
 
 use super::epochs::{Lease, check};
-use super::nodes::NodeState;
+use super::nodes::{NodeRow, NodeState, find as find_node};
 use super::segments::{PiecePlace, SegmentRow, encode_pieces, find, segment_row};
+use super::standing::{ChangeNode, ChangeRefusal, NodeChange};
 use super::tx::{MetadataError, Operation, Tx, params};
-use crate::types::{Incarnation, SegmentId};
+use crate::types::{Epoch, Incarnation, NodeId, SegmentId};
 
 /// A page of all segments, ascending by id.
 pub struct ScanSegments {
@@ -115,27 +116,52 @@ impl ReplacePieces {
 }
 
 /// Whether no upload that began before the node was drained can still place
-/// a piece on it: all leases are past that epoch. Leases that have run out and
-/// are in the way are removed, so that a process which died does not hold this
-/// up.
+/// a piece on it: all leases are past the epoch of that moment, which is
+/// answered then. Leases that have run out and are in the way are removed, so
+/// that a process which died does not hold this up.
 pub struct IsDrained {
     /// The node, by its number.
     pub node: u32,
 }
 
 impl Operation for IsDrained {
-    type Output = bool;
+    type Output = Option<Epoch>;
 
-    async fn run(&self, tx: &mut Tx<'_>) -> Result<bool, MetadataError> {
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<Option<Epoch>, MetadataError> {
         let sql = "SELECT drain_epoch FROM nodes WHERE node_no = ?1 AND state = ?2";
         let Some(row) = tx.first(sql, params![self.node, NodeState::Draining as i64]).await? else {
-            return Ok(false);
+            return Ok(None);
         };
         let (epoch, now) = (row.u64(0)?, tx.now().await?);
         let sql = "DELETE FROM leases WHERE oldest_epoch <= ?1 AND expires_ms < ?2";
         tx.execute(sql, params![epoch, now]).await?;
         let sql = "SELECT 1 FROM leases WHERE oldest_epoch <= ?1 LIMIT 1";
-        Ok(tx.first(sql, params![epoch]).await?.is_none())
+        Ok(tx.first(sql, params![epoch]).await?.is_none().then_some(Epoch(epoch)))
+    }
+}
+
+/// Lets a drained node go: it has left. Refused if it is not the same draining
+/// any more in which it was found empty.
+pub struct LetGo {
+    /// The node.
+    pub node: NodeId,
+    /// What [`IsDrained`] answered before it was found empty.
+    pub drained_since: Epoch,
+    /// Why, for people.
+    pub reason: String,
+}
+
+impl Operation for LetGo {
+    type Output = Result<NodeRow, ChangeRefusal>;
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<Self::Output, MetadataError> {
+        let node = self.node;
+        let sql = "SELECT 1 FROM nodes WHERE node_id = ?1 AND drain_epoch = ?2";
+        if tx.first(sql, params![node.as_bytes(), self.drained_since.0]).await?.is_none() {
+            let state = find_node(tx, node).await?.map(|row| row.state);
+            return Ok(Err(state.map_or(ChangeRefusal::Unknown(node), |state| ChangeRefusal::State { node, state })));
+        }
+        ChangeNode { node, change: NodeChange::Leave, reason: Some(self.reason.clone()) }.run(tx).await
     }
 }
 

@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use crate::metadata::{FindNode, JoinNode, ListDoors, Metadata, MetadataError, NodeState, RecordHello};
 use crate::transport::{Admission, Admitted};
 use crate::types::NodeId;
+use crate::types::limits::DOORS_MAX;
 use crate::wire::{Credential, Hello, Refusal, RefusalKind};
 
 /// A door that was not registered for so long is not told to nodes any more.
@@ -88,7 +89,8 @@ impl Admission for Registered {
             self.join(node, hello, state).await?;
         }
         self.record(node, hello, peer).await;
-        let doors = self.metadata.read(ListDoors { within_ms: DOOR_FORGOTTEN_AFTER_MS }).await.unwrap_or_default();
+        let mut doors = self.metadata.read(ListDoors { within_ms: DOOR_FORGOTTEN_AFTER_MS }).await.unwrap_or_default();
+        doors.truncate(DOORS_MAX);
         Ok(Admitted { doors })
     }
 }

@@ -12,7 +12,7 @@ use super::roster::{Field, Roster};
 use crate::metadata::{ListNodes, Metadata, MetadataError, NodeRow};
 use crate::placement::{Wish, choose};
 use crate::transport::Nodes;
-use crate::types::NodeId;
+use crate::types::{NodeId, PieceId};
 
 /// How old the list of nodes that take pieces may be, at most; and where they
 /// do not suffice, so that one which has just come is not missed.
@@ -22,6 +22,8 @@ const FIELD_AGE_IN_NEED: Duration = Duration::from_millis(20);
 /// that is slow as a whole is not made slower.
 const HEDGE_COST: i64 = 8;
 const HEDGES_SAVED_MAX: i64 = 100;
+/// Bad pieces of one node that are noted until somebody takes them.
+const BAD_PIECES_MAX: usize = 1000;
 
 /// The cluster's nodes. Cheap to clone.
 #[derive(Clone)]
@@ -35,6 +37,8 @@ struct Shared {
     field: Mutex<Arc<Field>>,
     pace: Arc<Pace>,
     hedges: AtomicI64,
+    /// Pieces that reads have found lost or changed, by node.
+    bad_pieces: Mutex<BTreeMap<u32, Vec<PieceId>>>,
 }
 
 /// What the nodes that are asked for have to be, and how many.
@@ -57,6 +61,7 @@ impl Fleet {
             field: Mutex::default(),
             pace: Arc::default(),
             hedges: AtomicI64::new(HEDGES_SAVED_MAX * HEDGE_COST),
+            bad_pieces: Mutex::default(),
         };
         let fleet = Self { nodes, shared: Arc::new(shared) };
         fleet.refresh(metadata).await?;
@@ -153,6 +158,21 @@ impl Fleet {
         let roster = self.roster();
         let counts = roster.all().map(|known| (known.row.number, known.record.take_wrong_shares()));
         counts.filter(|(_, count)| *count > 0).collect()
+    }
+
+    /// Pieces that reads have found lost or changed, by node, since this was
+    /// called last.
+    pub fn take_bad_pieces(&self) -> BTreeMap<u32, Vec<PieceId>> {
+        std::mem::take(&mut self.shared.bad_pieces.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Notes a piece that its node has not any more, or has changed.
+    pub(super) fn note_bad_piece(&self, number: u32, piece: PieceId) {
+        let mut bad = self.shared.bad_pieces.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_node = bad.entry(number).or_default();
+        if of_node.len() < BAD_PIECES_MAX && !of_node.contains(&piece) {
+            of_node.push(piece);
+        }
     }
 
     /// Counts shares that were not what their node had been given.

@@ -90,6 +90,9 @@ impl SegmentReader {
         let range = self.layout.range_in_piece(stripes.clone());
         let piece = fleet.nodes().get_piece(node, id, range.start as u64..range.end as u64).await;
         let records = piece.and_then(|piece| self.check(place, stripes, piece));
+        if matches!(records, Err(NodeError::Missing | NodeError::Damaged(_))) {
+            fleet.note_bad_piece(place.node, id);
+        }
         ticket.end(&records);
         records
     }
@@ -108,7 +111,7 @@ impl SegmentReader {
         fleet.count_wrong_shares(place.node, wrong as u64);
         let node = fleet.node_id(place.node).map(|node| node.to_string()).unwrap_or_default();
         tracing::warn!(node, segment = %self.row.segment, piece = place.piece.0, wrong, "a node gave wrong shares");
-        Err(NodeError::Broken("a share's MAC is wrong".into()))
+        Err(NodeError::Damaged("a share's MAC is wrong".into()))
     }
 }
 

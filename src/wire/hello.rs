@@ -91,6 +91,7 @@ impl Hello {
             check_text(value)?;
         }
         check_text(&self.software)?;
+        self.usage.check()?;
         WireError::limit("token", self.token.as_ref().map_or(0, String::len), TOKEN_BYTES_MAX)
     }
 }

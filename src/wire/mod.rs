@@ -76,7 +76,9 @@ pub enum WireError {
 
 impl WireError {
     fn malformed(what: &'static str, reason: impl ToString) -> Self {
-        Self::Malformed { what, reason: reason.to_string() }
+        // What the other side sent may be repeated in it, and it ends up in logs.
+        let reason = reason.to_string().replace(char::is_control, " ");
+        Self::Malformed { what, reason }
     }
 
     fn limit(what: &'static str, size: usize, max: usize) -> Result<(), Self> {

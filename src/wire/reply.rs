@@ -127,8 +127,21 @@ impl From<WireError> for ErrorBody {
 
 impl Usage {
     /// Reads a reply's body.
+    /// One whose numbers cannot be true is refused: sums over nodes are made of them.
     pub fn decode(json: &[u8]) -> Result<Self, WireError> {
-        decode_json("usage", json)
+        let usage: Self = decode_json("usage", json)?;
+        usage.check().map(|()| usage)
+    }
+
+    /// Whether the numbers could be true: no disk holds an exbibyte.
+    pub(super) fn check(&self) -> Result<(), WireError> {
+        let parts = [self.live_bytes, self.trash_bytes, self.dead_bytes, self.overhead_bytes, self.free_bytes];
+        let sizes = parts.iter().chain([&self.writable_bytes, &self.capacity_bytes, &self.pieces, &self.trashed]);
+        let possible = sizes.copied().all(|size| size < 1 << 60) && self.writable_bytes <= self.free_bytes;
+        match possible {
+            true => Ok(()),
+            false => Err(WireError::malformed("usage", "its numbers cannot be true")),
+        }
     }
 
     /// The reply's body.
@@ -237,8 +250,12 @@ mod tests {
 
     #[test]
     fn replies_survive_their_encoding() {
-        let usage = Usage { live_bytes: u64::MAX, trashed: 3, ..Usage::default() };
+        let usage = Usage { live_bytes: 1 << 59, trashed: 3, ..Usage::default() };
         assert_eq!(Usage::decode(&usage.encode()), Ok(usage));
+        let boast = Usage { writable_bytes: 2, free_bytes: 1, ..usage };
+        for lie in [boast, Usage { live_bytes: u64::MAX, ..usage }, Usage { capacity_bytes: 1 << 60, ..usage }] {
+            assert!(Usage::decode(&lie.encode()).is_err(), "{lie:?}");
+        }
         let error = ErrorBody::new(ErrorKind::Full, "no room");
         assert_eq!(ErrorBody::decode(&error.encode()), Ok(error));
         assert_eq!(decode_inventory(&encode_inventory(&page(200))), Ok(page(200)));

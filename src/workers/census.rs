@@ -1,11 +1,11 @@
 //! What is known of all nodes at one moment, to judge segments by.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::judge::{Facts, Verdict, scheme_of};
 use super::report::{HealthWatch, Losses};
 use crate::erasure::Scheme;
-use crate::metadata::{ListNodes, Metadata, MetadataError, NodeRow, NodeState, PiecePlace, SegmentRow};
+use crate::metadata::{ListNodes, ListRolledBack, Metadata, MetadataError, NodeRow, NodeState, PiecePlace, SegmentRow};
 use crate::segment::{Layout, LayoutError};
 use crate::transfer::Transfer;
 
@@ -13,7 +13,7 @@ use crate::transfer::Transfer;
 pub(super) struct Census {
     nodes: HashMap<u32, Facts>,
     /// The domains of all nodes that take pieces.
-    domains: BTreeSet<u64>,
+    pub(super) domains: BTreeSet<u64>,
     losses: Losses,
     scheme: Scheme,
     /// The nodes that are to be emptied.
@@ -28,11 +28,14 @@ impl Census {
         watch: &HealthWatch,
     ) -> Result<Self, MetadataError> {
         let rows = metadata.read(ListNodes).await?;
+        let mut unsure: HashSet<u32> = watch.suspects().iter().copied().collect();
+        unsure.extend(metadata.read(ListRolledBack).await?.into_iter().map(|(node, _)| node));
         let (fleet, losses, scheme) = (transfer.fleet(), watch.losses(), transfer.scheme());
         let presence = watch.presence();
         let facts = |row: &NodeRow| {
             let (present, domain) = (presence.is_present(row.number), fleet.domain_of(row.number));
-            (row.number, Facts { state: row.state, present, domain })
+            let sure = fleet.is_connected(row.number) && !unsure.contains(&row.number);
+            (row.number, Facts { state: row.state, present, domain, sure })
         };
         let nodes: HashMap<u32, Facts> = rows.iter().map(facts).collect();
         let taking = nodes.values().filter(|facts| facts.state == NodeState::Active && facts.present);

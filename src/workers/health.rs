@@ -6,7 +6,7 @@
 //! All of it yields to users: pages are paced, and while memory for their
 //! transfers is short one repair runs at a time.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,10 +21,10 @@ use super::repair::{Outcome, Repairer};
 use super::report::HealthWatch;
 use super::{Step, Worker};
 use crate::env::Env;
-use crate::metadata::{ChangeNode, IsDrained, Metadata, MetadataError, NodeChange, ScanSegments, SegmentRow};
+use crate::metadata::{IsDrained, LetGo, Metadata, MetadataError, ScanSegments, SegmentRow};
 use crate::objects::Epochs;
 use crate::transfer::Transfer;
-use crate::types::SegmentId;
+use crate::types::{Epoch, NodeId, SegmentId};
 
 /// How the loop goes about it.
 #[derive(Debug, Clone)]
@@ -61,6 +61,8 @@ const PAGE_PAUSE_MAX: Duration = Duration::from_secs(1);
 const REPAIR_WAIT: Duration = Duration::from_millis(500);
 /// So many repairs in a row that find no nodes end repair until the next pass.
 const NO_NODES_MAX: usize = 32;
+/// Segments without hope that are remembered.
+const HOPELESS_MAX: usize = 100_000;
 /// Passes without a piece on it, after which a drained node has left.
 const EMPTY_PASSES: u32 = 2;
 
@@ -80,13 +82,18 @@ pub struct HealthLoop {
     running: HashSet<SegmentId>,
     /// Those that could not be repaired since the last pass began.
     stuck: Vec<(SegmentId, Rank)>,
+    /// Those for which no node was found since other nodes were there.
+    hopeless: HashSet<SegmentId>,
+    /// The domains that took pieces when that began.
+    hopeless_since: BTreeSet<u64>,
     no_nodes: usize,
     /// Whether nodes are lacking for something that waits.
     lacking: bool,
     /// Whether anything was repaired since the last pass began.
     changed: bool,
-    /// How many passes have found a drained node empty.
-    empty_passes: BTreeMap<u32, u32>,
+    /// Since which epoch a node is drained, and how many passes have found it
+    /// empty since.
+    empty_passes: BTreeMap<u32, (Epoch, u32)>,
 }
 
 impl HealthLoop {
@@ -104,6 +111,8 @@ impl HealthLoop {
             repairs: JoinSet::new(),
             running: HashSet::new(),
             stuck: Vec::new(),
+            hopeless: HashSet::new(),
+            hopeless_since: BTreeSet::new(),
             no_nodes: 0,
             lacking: false,
             changed: false,
@@ -143,23 +152,29 @@ impl HealthLoop {
         let Some((ended, took, soon)) = self.last_pass else { return true };
         let rest = if soon || self.changed { self.tuning.short_rest } else { self.tuning.rest };
         let rest = rest.max(3 * took);
+        // A node that says something new all the time must not make passes follow one another.
+        let woken = ended.elapsed() >= took.max(self.tuning.short_rest) && self.watch.take_wake();
         let stalled = self.queue.is_empty() || self.no_nodes >= NO_NODES_MAX;
         let quiet = stalled && self.running.is_empty();
-        self.watch.take_wake() || ended.elapsed() >= if quiet { rest } else { rest + self.tuning.rest }
+        woken || ended.elapsed() >= if quiet { rest } else { rest + self.tuning.rest }
     }
 
     async fn begin_pass(&mut self) -> Result<(), MetadataError> {
         let census = self.fresh_census().await?;
-        let mut drained = HashSet::new();
+        let mut drained = HashMap::new();
         for row in &census.draining {
-            if self.metadata().write(IsDrained { node: row.number }).await? {
-                drained.insert(row.number);
+            if let Some(epoch) = self.metadata().write(IsDrained { node: row.number }).await? {
+                drained.insert(row.number, epoch);
             }
         }
         self.pass = Some(Pass::begin(&self.repairer, &self.watch, drained).await?);
         self.queue.pass_begins();
-        for (segment, rank) in std::mem::take(&mut self.stuck) {
-            self.queue.insert(segment, rank);
+        if census.domains != self.hopeless_since {
+            self.hopeless.clear();
+            self.hopeless_since.clone_from(&census.domains);
+        }
+        for (segment, (_, margin, need)) in std::mem::take(&mut self.stuck) {
+            self.queue.insert(segment, (self.hopeless.contains(&segment), margin, need));
         }
         (self.no_nodes, self.changed) = (0, false);
         Ok(())
@@ -197,7 +212,8 @@ impl HealthLoop {
                 if let Some(need) = verdict.need()
                     && !self.running.contains(&row.segment)
                 {
-                    self.queue.insert(row.segment, (verdict.margin(), need));
+                    let rank = (self.hopeless.contains(&row.segment), verdict.margin(), need);
+                    self.queue.insert(row.segment, rank);
                 }
             }
             Err(error) => {
@@ -210,11 +226,15 @@ impl HealthLoop {
     async fn end_pass(&mut self, pass: Pass) -> Result<(), MetadataError> {
         let census = self.census().await?;
         for row in &census.draining {
-            let empty = pass.found_drained(row.number);
-            let passes = self.empty_passes.entry(row.number).or_default();
-            *passes = if empty { *passes + 1 } else { 0 };
-            if *passes >= EMPTY_PASSES {
-                self.leave(row.node).await?;
+            let Some(epoch) = pass.found_drained(row.number) else {
+                self.empty_passes.remove(&row.number);
+                continue;
+            };
+            // A node that was resumed and drained again begins anew.
+            let passes = self.empty_passes.entry(row.number).or_insert((epoch, 0));
+            *passes = if passes.0 == epoch { (epoch, passes.1 + 1) } else { (epoch, 1) };
+            if passes.1 >= EMPTY_PASSES {
+                self.leave(row.node, epoch).await?;
             }
         }
         self.empty_passes.retain(|node, _| census.draining.iter().any(|row| row.number == *node));
@@ -224,9 +244,9 @@ impl HealthLoop {
         pass.end(self.metadata(), &self.watch).await
     }
 
-    async fn leave(&self, node: crate::types::NodeId) -> Result<(), MetadataError> {
-        let reason = Some("its pieces are elsewhere".to_owned());
-        match self.metadata().write(ChangeNode { node, change: NodeChange::Leave, reason }).await? {
+    async fn leave(&self, node: NodeId, drained_since: Epoch) -> Result<(), MetadataError> {
+        let reason = "its pieces are elsewhere".to_owned();
+        match self.metadata().write(LetGo { node, drained_since, reason }).await? {
             Ok(_) => tracing::info!(%node, "a node was drained and has left"),
             Err(refusal) => tracing::debug!(%node, %refusal, "a drained node stays"),
         }
@@ -281,6 +301,9 @@ impl HealthLoop {
             }
             Outcome::NoNodes => {
                 (self.no_nodes, self.lacking) = (self.no_nodes + 1, true);
+                if self.hopeless.len() < HOPELESS_MAX {
+                    self.hopeless.insert(segment);
+                }
                 self.stuck.push((segment, rank));
             }
             Outcome::Failed(error) => {
@@ -325,7 +348,7 @@ impl Worker for HealthLoop {
 
     async fn step(&mut self) -> Result<Step, MetadataError> {
         self.repair().await?;
-        if self.pass.is_none() && self.is_pass_due() {
+        if self.pass.is_none() && self.watch.is_ready() && self.is_pass_due() {
             self.begin_pass().await?;
         }
         if let Some(pass) = self.pass.take() {

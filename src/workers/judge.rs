@@ -15,6 +15,9 @@ pub(super) struct Facts {
     pub(super) present: bool,
     /// What it fails together with.
     pub(super) domain: u64,
+    /// Whether it is connected, and nothing speaks against its having what it
+    /// should: what is given up because of it is gone for good.
+    pub(super) sure: bool,
 }
 
 /// How a piece is.
@@ -39,6 +42,7 @@ struct Piece {
     /// Whether its node is to be emptied.
     leaving: bool,
     present: bool,
+    sure: bool,
     domain: u64,
 }
 
@@ -114,7 +118,8 @@ impl Verdict {
             };
             let domain = facts.map_or(u64::MAX, |facts| facts.domain);
             let leaving = facts.is_some_and(|facts| facts.state == NodeState::Draining);
-            Piece { place: *place, condition, leaving, present: facts.is_some_and(|facts| facts.present), domain }
+            let (present, sure) = facts.map_or((false, false), |facts| (facts.present, facts.sure));
+            Piece { place: *place, condition, leaving, present, sure, domain }
         };
         let pieces: Vec<Piece> = places.iter().map(judge).collect();
         let used: BTreeSet<u64> = pieces.iter().filter(|piece| piece.counts()).map(|piece| piece.domain).collect();
@@ -229,15 +234,20 @@ impl Verdict {
             .chain(self.on(Condition::Away).map(number))
     }
 
-    /// What leaves the list when these pieces are placed: what they replace;
-    /// and, if there are enough without them, what is lost, and what is on
-    /// nodes that are to be emptied.
-    pub(super) fn removed_by(&self, placed: &[PiecePlace]) -> Vec<PiecePlace> {
-        let replaced = |piece: &Piece| placed.iter().any(|new| new.piece == piece.place.piece);
-        let staying = usize::from(self.count(|piece| piece.stays() && !replaced(piece))) + placed.len();
+    /// What leaves the list when these pieces are placed, each in its domain:
+    /// what they replace; and, if o others are connected, what is lost, and
+    /// what is on nodes that are to be emptied.
+    pub(super) fn removed_by(&self, placed: &[(PiecePlace, u64)]) -> Vec<PiecePlace> {
+        let replaced = |piece: &Piece| placed.iter().any(|(new, _)| new.piece == piece.place.piece);
+        let staying = self.pieces.iter().filter(|piece| piece.stays() && piece.sure && !replaced(piece));
+        let domains: Vec<u64> = staying.map(|piece| piece.domain).chain(placed.iter().map(|(_, at)| *at)).collect();
+        let staying = match self.spare_domain {
+            true => domains.iter().collect::<BTreeSet<_>>().len(),
+            false => domains.len(),
+        };
         let enough = staying >= usize::from(self.scheme.optimal());
         let leaves = |piece: &&Piece| {
-            let useless = matches!(piece.condition, Condition::Lost | Condition::Changed | Condition::Draining);
+            let useless = piece.leaving || piece.condition == Condition::Lost;
             replaced(piece) || (enough && useless)
         };
         self.pieces.iter().filter(leaves).map(|piece| piece.place).collect()

@@ -63,6 +63,8 @@ struct Known {
     wrong_shares: u64,
     /// Of which start and version its damage is known.
     damage: Option<(InstanceId, u64)>,
+    /// Where a list of damage that was too long for one time goes on.
+    damage_after: Option<PieceId>,
     asking: bool,
     /// What it was told, and when.
     told: Option<(Duration, Standing)>,
@@ -71,7 +73,7 @@ struct Known {
 
 /// What came of talking to a node.
 enum Heard {
-    Damage { of: (InstanceId, u64), pieces: Result<Vec<PieceId>, NodeError> },
+    Damage { of: (InstanceId, u64), pieces: Result<(Vec<PieceId>, bool), NodeError> },
     Told { standing: Standing, at: Duration, outcome: Result<(), NodeError> },
 }
 
@@ -104,8 +106,9 @@ impl NodeWatch {
             damage.entry(node).or_default().push(piece);
         }
         for (node, pieces) in damage {
-            self.watch.set_damaged(node, pieces.into_iter().collect());
+            self.watch.add_damaged(node, pieces);
         }
+        self.watch.set_ready();
         self.begun = true;
         Ok(())
     }
@@ -169,6 +172,9 @@ impl NodeWatch {
         for (node, count) in self.transfer.fleet().take_wrong_shares() {
             self.known(node).wrong_shares += count;
         }
+        for (node, pieces) in self.transfer.fleet().take_bad_pieces() {
+            self.damaged(node, pieces).await?;
+        }
         let now = self.env.uptime();
         let (mut nodes, mut grown) = (Vec::new(), Vec::new());
         for Look { row, status } in looks {
@@ -211,11 +217,12 @@ impl NodeWatch {
                 continue;
             }
             known.asking = true;
+            let after = known.damage_after;
             let (nodes, node, number, turns) = (self.nodes().clone(), row.node, row.number, self.turns.clone());
             self.talks.spawn(async move {
                 let _turn = turns.acquire().await;
-                let pieces = timeout(ANSWER_TIME, damage(&nodes, node)).await.unwrap_or(Err(NodeError::Timeout));
-                (number, Heard::Damage { of, pieces })
+                let asked = timeout(ANSWER_TIME, damage(&nodes, node, after)).await;
+                (number, Heard::Damage { of, pieces: asked.unwrap_or(Err(NodeError::Timeout)) })
             });
         }
     }
@@ -262,7 +269,14 @@ impl NodeWatch {
                 Heard::Damage { of, pieces } => {
                     self.known(number).asking = false;
                     match pieces {
-                        Ok(pieces) => self.damaged(number, of, pieces).await?,
+                        Ok((pieces, more)) => {
+                            let last = pieces.last().copied();
+                            self.damaged(number, pieces).await?;
+                            let known = self.known(number);
+                            // The rest of a long list is asked for at the next look.
+                            known.damage_after = last.filter(|_| more);
+                            known.damage = Some(of).filter(|_| !more);
+                        }
                         Err(error) => {
                             tracing::debug!(node = number, %error, "a node could not be asked for its damage")
                         }
@@ -273,16 +287,14 @@ impl NodeWatch {
         Ok(())
     }
 
-    async fn damaged(&mut self, node: u32, of: (InstanceId, u64), pieces: Vec<PieceId>) -> Result<(), MetadataError> {
-        let count = pieces.len();
-        let news = self.watch.set_damaged(node, pieces.iter().copied().collect());
-        if news {
-            tracing::warn!(node, pieces = count, "a node's disk has lost or changed pieces; they are made anew");
-            self.watch.wake();
+    async fn damaged(&mut self, node: u32, pieces: Vec<PieceId>) -> Result<(), MetadataError> {
+        let pieces = self.watch.add_damaged(node, pieces);
+        if pieces.is_empty() {
+            return Ok(());
         }
-        self.metadata.write(RecordDamage { node, pieces }).await?;
-        self.known(node).damage = Some(of);
-        Ok(())
+        tracing::warn!(node, pieces = pieces.len(), "a node has lost or changed pieces; they are made anew");
+        self.watch.wake();
+        self.metadata.write(RecordDamage { node, pieces }).await
     }
 }
 
@@ -319,15 +331,16 @@ fn standing(row: &NodeRow, trust: f32, report: &HealthReport) -> Standing {
     }
 }
 
-/// All pieces that a node calls damaged, up to a limit.
-async fn damage(nodes: &Nodes, node: NodeId) -> Result<Vec<PieceId>, NodeError> {
+/// Pieces that a node calls damaged, those after this one, up to a limit; and
+/// whether there are more.
+async fn damage(nodes: &Nodes, node: NodeId, after: Option<PieceId>) -> Result<(Vec<PieceId>, bool), NodeError> {
     let mut pieces: Vec<PieceId> = Vec::new();
     loop {
-        let page = nodes.damaged(node, pieces.last().copied(), INVENTORY_PAGE_MAX).await?;
-        let last = page.len() < INVENTORY_PAGE_MAX;
+        let page = nodes.damaged(node, pieces.last().copied().or(after), INVENTORY_PAGE_MAX).await?;
+        let more = page.len() == INVENTORY_PAGE_MAX;
         pieces.extend(page);
-        if last || pieces.len() >= DAMAGE_MAX {
-            return Ok(pieces);
+        if !more || pieces.len() >= DAMAGE_MAX {
+            return Ok((pieces, more));
         }
     }
 }

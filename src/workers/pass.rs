@@ -1,6 +1,6 @@
 //! One pass over all segments: what it counts.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 
 use tokio::time::Instant;
 
@@ -11,7 +11,7 @@ use super::repair::Repairer;
 use super::report::{HealthWatch, OneMore};
 use crate::metadata::{Metadata, MetadataError, NodeRow, SegmentRow};
 use crate::transfer::Transfer;
-use crate::types::{SegmentId, UnixMillis};
+use crate::types::{Epoch, SegmentId, UnixMillis};
 
 /// A pass that goes on.
 pub(super) struct Pass {
@@ -19,7 +19,7 @@ pub(super) struct Pass {
     /// The segment that was seen last.
     pub(super) after: Option<SegmentId>,
     /// Nodes that no upload could reach any more when it began.
-    drained: HashSet<u32>,
+    drained: HashMap<u32, Epoch>,
     comparison: Comparison,
     compares: bool,
     segments: u64,
@@ -36,7 +36,7 @@ impl Pass {
     pub(super) async fn begin(
         repairer: &Repairer,
         watch: &HealthWatch,
-        drained: HashSet<u32>,
+        drained: HashMap<u32, Epoch>,
     ) -> Result<Self, MetadataError> {
         let comparison = Comparison::begin(&repairer.metadata, &repairer.transfer, watch).await?;
         Ok(Self {
@@ -94,8 +94,8 @@ impl Pass {
     }
 
     /// Whether a node that no upload could reach had no piece.
-    pub(super) fn found_drained(&self, node: u32) -> bool {
-        self.drained.contains(&node) && !self.to_move.contains_key(&node)
+    pub(super) fn found_drained(&self, node: u32) -> Option<Epoch> {
+        self.drained.get(&node).copied().filter(|_| !self.to_move.contains_key(&node))
     }
 
     /// Shows what was counted.

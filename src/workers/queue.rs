@@ -8,8 +8,9 @@ use crate::types::SegmentId;
 /// Segments that are remembered; others are found again by the next pass.
 const QUEUE_MAX: usize = 10_000;
 
-/// How near to loss a segment is, and why it waits.
-pub(super) type Rank = (i64, Need);
+/// Whether no node was found for it lately, how near to loss a segment is, and
+/// why it waits: those that hope for nodes must not hold up the others.
+pub(super) type Rank = (bool, i64, Need);
 
 /// A bounded queue.
 #[derive(Default)]
@@ -70,21 +71,22 @@ mod tests {
     #[test]
     fn nearest_to_loss_comes_first() {
         let mut queue = Queue::default();
-        queue.insert(id(1), (3, Need::Draining));
-        queue.insert(id(2), (0, Need::Degraded));
-        queue.insert(id(3), (3, Need::Changed));
-        queue.insert(id(1), (1, Need::Degraded));
+        queue.insert(id(1), (false, 3, Need::Draining));
+        queue.insert(id(2), (false, 0, Need::Degraded));
+        queue.insert(id(3), (false, 3, Need::Changed));
+        queue.insert(id(1), (false, 1, Need::Degraded));
+        queue.insert(id(4), (true, 0, Need::Degraded));
         let order: Vec<_> = std::iter::from_fn(|| queue.pop()).map(|(segment, _)| segment).collect();
-        assert_eq!(order, [id(2), id(1), id(3)]);
+        assert_eq!(order, [id(2), id(1), id(3), id(4)]);
     }
 
     #[test]
     fn the_least_urgent_are_forgotten_and_counted() {
         let mut queue = Queue::default();
         for number in 0..QUEUE_MAX as u32 + 10 {
-            queue.insert(id(number), (i64::from(number), Need::Degraded));
+            queue.insert(id(number), (false, i64::from(number), Need::Degraded));
         }
         assert_eq!((queue.len(), queue.order.len()), (QUEUE_MAX as u64 + 10, QUEUE_MAX));
-        assert_eq!(queue.pop(), Some((id(0), (0, Need::Degraded))));
+        assert_eq!(queue.pop(), Some((id(0), (false, 0, Need::Degraded))));
     }
 }

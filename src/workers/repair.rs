@@ -72,7 +72,9 @@ impl Repairer {
             true => Vec::new(),
             false => self.transfer.rebuild(&row, wanted, claim, guard.epoch(), &plan.avoid).await?,
         };
-        let removed = verdict.removed_by(&placed);
+        let fleet = self.transfer.fleet();
+        let domains: Vec<_> = placed.iter().map(|place| (*place, fleet.domain_of(place.node))).collect();
+        let removed = verdict.removed_by(&domains);
         if placed.is_empty() && removed.is_empty() {
             return Ok(Outcome::NoNodes);
         }

@@ -69,6 +69,8 @@ struct Shared {
     presence: Mutex<Presence>,
     losses: Mutex<Losses>,
     suspects: Mutex<BTreeSet<u32>>,
+    /// Whether what was known of damage before this process is known again.
+    ready: AtomicBool,
 }
 
 /// Pieces that are known to be lost or changed, by the number of their node:
@@ -100,6 +102,7 @@ impl HealthWatch {
             presence: Mutex::new(Presence::new(offline_after)),
             losses: Mutex::default(),
             suspects: Mutex::default(),
+            ready: AtomicBool::new(false),
         }))
     }
 
@@ -111,6 +114,15 @@ impl HealthWatch {
     /// Has a pass over all segments begin as soon as possible.
     pub fn wake(&self) {
         self.0.woken.store(true, SeqCst);
+    }
+
+    /// Passes may begin: what was known of damage is known again.
+    pub(super) fn set_ready(&self) {
+        self.0.ready.store(true, SeqCst);
+    }
+
+    pub(super) fn is_ready(&self) -> bool {
+        self.0.ready.load(SeqCst)
     }
 
     pub(super) fn take_wake(&self) -> bool {
@@ -134,14 +146,15 @@ impl HealthWatch {
         self.losses_mut().clone()
     }
 
-    /// Takes a node's word on its damage. Answers whether it names any piece
-    /// that it did not name before.
-    pub(super) fn set_damaged(&self, node: u32, pieces: HashSet<PieceId>) -> bool {
+    /// Adds to what is known of a node's damage; answers what is new. Nothing
+    /// is taken back: a node that crashed may have forgotten what it knew, and a
+    /// piece that was made anew has another id.
+    pub(super) fn add_damaged(&self, node: u32, pieces: impl IntoIterator<Item = PieceId>) -> Vec<PieceId> {
         let mut losses = self.losses_mut();
-        let before = losses.damaged.remove(&node).unwrap_or_default();
-        let news = pieces.iter().any(|piece| !before.contains(piece));
-        if !pieces.is_empty() {
-            losses.damaged.insert(node, Arc::new(pieces));
+        let known = losses.damaged.get(&node).cloned().unwrap_or_default();
+        let news: Vec<PieceId> = pieces.into_iter().filter(|piece| !known.contains(piece)).collect();
+        if !news.is_empty() {
+            Arc::make_mut(losses.damaged.entry(node).or_default()).extend(&news);
         }
         news
     }

@@ -60,11 +60,24 @@ pub(super) fn command(loaded: Loaded) -> Result<(), Failure> {
 fn token(config: &Config) -> Result<Option<JoinToken>, Failure> {
     let text = match (&config.join, &config.join_file) {
         (Some(join), _) => join.expose().to_owned(),
-        (None, Some(path)) => fs::read_to_string(path)
-            .map_err(|error| Failure::io("the file with the join token could not be read", path, &error))?,
+        (None, Some(path)) => match fs::read_to_string(path) {
+            Ok(text) => text,
+            // A token is needed once; a secret that is mounted may be gone by then.
+            Err(error) if has_joined(&config.data) => {
+                tracing::info!(%error, "the file with the join token is not there; this node has joined without it");
+                return Ok(None);
+            }
+            Err(error) => {
+                return Err(Failure::io("the file with the join token could not be read", path, &error));
+            }
+        },
         (None, None) => return Ok(None),
     };
     text.parse().map(Some).map_err(|error| Failure::start(format!("{error}")))
+}
+
+fn has_joined(dir: &Path) -> bool {
+    Membership::load(dir).is_ok_and(|known| known.is_some_and(|membership| membership.has_joined()))
 }
 
 /// Makes what the folder lacks. Everything is durable before a door is dialled.

@@ -169,22 +169,29 @@ pub(super) async fn a_repair_is_overtaken_or_late(metadata: Metadata) {
 pub(super) async fn a_node_is_drained_when_no_upload_can_reach_it(metadata: Metadata) {
     let (lease, ..) = one_segment(&metadata).await;
     let drained = || metadata.write(IsDrained { node: 1 });
-    assert!(!drained().await.unwrap(), "nobody drains it");
+    assert!(drained().await.unwrap().is_none(), "nobody drains it");
     volunteers::change(&metadata, 1, NodeChange::Drain).await.unwrap();
-    assert!(!drained().await.unwrap(), "the upload that is leased may place a piece on it");
+    assert!(drained().await.unwrap().is_none(), "the upload that is leased may place a piece on it");
     let renew = |oldest| metadata.write(RenewLease { holder: lease.holder, oldest });
     renew(Some(lease.epoch)).await.unwrap();
-    assert!(!drained().await.unwrap(), "it goes on");
+    assert!(drained().await.unwrap().is_none(), "it goes on");
     renew(None).await.unwrap();
-    assert!(drained().await.unwrap());
+    let first = drained().await.unwrap().unwrap();
     let late = Holder([8; 16]);
     metadata.write(AcquireLease { holder: late }).await.unwrap();
-    assert!(drained().await.unwrap(), "who comes later knows that it is drained");
+    assert_eq!(drained().await.unwrap(), Some(first), "who comes later knows that it is drained");
     volunteers::change(&metadata, 1, NodeChange::Resume).await.unwrap();
     volunteers::change(&metadata, 1, NodeChange::Drain).await.unwrap();
-    assert!(!drained().await.unwrap(), "drained anew");
-    volunteers::change(&metadata, 1, NodeChange::Leave).await.unwrap();
-    assert!(!drained().await.unwrap(), "it has left");
+    assert!(drained().await.unwrap().is_none(), "drained anew");
+    let let_go =
+        |drained_since| metadata.write(LetGo { node: volunteers::id(1), drained_since, reason: "empty".into() });
+    assert!(let_go(first).await.unwrap().is_err(), "it was found empty before it was drained anew");
+    renew(None).await.unwrap();
+    metadata.write(RenewLease { holder: late, oldest: None }).await.unwrap();
+    let again = drained().await.unwrap().unwrap();
+    assert!(again > first);
+    assert_eq!(let_go(again).await.unwrap().unwrap().state, NodeState::Left);
+    assert!(drained().await.unwrap().is_none(), "it has left");
     let unknown = PiecePlace { piece: PieceNumber(0), node: 1, incarnation: Incarnation(1) };
     let pieces = vec![CondemnedPiece { segment: SegmentId::from_bytes([9; 16]), place: unknown }];
     metadata.write(CondemnPieces { pieces }).await.unwrap();

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, OpenOptions, TryLockError};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use super::checkpoint::{self, Checkpoint};
 use super::disk::Disk;
@@ -79,14 +80,22 @@ fn make_folders(dir: &Path, disk: &dyn Disk) -> Result<(), StoreError> {
     disk.sync_folder(dir).map_err(|error| StoreError::io("syncing", dir, &error))
 }
 
+/// How long a folder that is just being given free is waited for.
+const LOCK_PATIENCE: Duration = Duration::from_millis(500);
+
 fn take_lock(dir: &Path) -> Result<File, StoreError> {
     let path = dir.join(log::LOCK);
     let failed = |error| StoreError::io("locking", &path, &error);
     let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path).map_err(failed)?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(StoreError::Locked),
-        Err(TryLockError::Error(error)) => Err(failed(error)),
+    let begun = Instant::now();
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            // A child that is being started holds its parent's locks until its program begins.
+            Err(TryLockError::WouldBlock) if begun.elapsed() < LOCK_PATIENCE => std::thread::sleep(LOCK_PATIENCE / 20),
+            Err(TryLockError::WouldBlock) => return Err(StoreError::Locked),
+            Err(TryLockError::Error(error)) => return Err(failed(error)),
+        }
     }
 }
 

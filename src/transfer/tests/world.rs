@@ -157,7 +157,7 @@ impl Puppet {
 
     fn dial(self: Arc<Self>, purpose: Purpose) -> futures_util::future::BoxFuture<'static, ()> {
         Box::pin(async move {
-            let usage = Usage { writable_bytes: 1 << 40, ..Usage::default() };
+            let usage = Usage { writable_bytes: 1 << 40, free_bytes: 1 << 40, ..Usage::default() };
             let hello =
                 Hello { instance: self.instance, cluster: cluster().cluster_id(), purpose, usage, ..example_hello() };
             let dialled = self.dialler.dial(&self.door, &hello).await.unwrap();
@@ -206,7 +206,10 @@ impl Puppet {
             (status, Bytes::from(ErrorBody::new(kind, "no").encode()))
         };
         if let Request::Usage = request {
-            return (StatusCode::OK, Usage { writable_bytes: 1 << 40, ..Usage::default() }.encode().into());
+            return (
+                StatusCode::OK,
+                Usage { writable_bytes: 1 << 40, free_bytes: 1 << 40, ..Usage::default() }.encode().into(),
+            );
         }
         match manner {
             Manner::Stalled => std::future::pending().await,

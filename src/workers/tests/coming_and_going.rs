@@ -46,7 +46,6 @@ async fn a_drained_node_stays_while_nobody_takes_its_pieces() {
     assert_eq!((town.state(0).await, town.listed(0).await > 0), (NodeState::Draining, true));
     assert!(town.report().waiting_for.unwrap().contains("let more nodes join"));
     town.join().await;
-    // The lease that was moved by hand is renewed by itself in a while.
     town.until("a new node takes them", |report| report.pieces_to_move.get(&1) == Some(&0)).await;
     town.settle().await;
     assert_eq!(town.report().waiting_for, None);

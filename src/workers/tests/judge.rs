@@ -12,10 +12,10 @@ fn places(count: u16) -> Vec<PiecePlace> {
     (0..count).map(|piece| place(piece, piece.into())).collect()
 }
 
-const UP: Facts = Facts { state: NodeState::Active, present: true, domain: 0 };
+const UP: Facts = Facts { state: NodeState::Active, present: true, domain: 0, sure: true };
 const AWAY: Facts = Facts { present: false, ..UP };
 const DRAINING: Facts = Facts { state: NodeState::Draining, ..UP };
-const GONE: Facts = Facts { state: NodeState::Gone, present: true, domain: 0 };
+const GONE: Facts = Facts { state: NodeState::Gone, ..UP };
 
 /// Judges under 4/5/7/8, with each node a domain of its own, and two nodes
 /// (8 and 9) that hold nothing.
@@ -28,6 +28,22 @@ fn judged(places: &[PiecePlace], others: &[(u32, Facts)], changed: &[u32]) -> Ve
     let domains = (0..10).map(facts).filter(|facts| facts.state == NodeState::Active && facts.present);
     let domains: BTreeSet<u64> = domains.map(|facts| facts.domain).collect();
     Verdict::new("4/5/7/8".parse().unwrap(), places, condition, &domains)
+}
+
+/// A piece that was placed on a node in a domain of its own.
+fn placed(piece: u16, node: u32) -> (PiecePlace, u64) {
+    (place(piece, node), node.into())
+}
+
+#[test]
+fn nothing_is_given_up_for_nodes_that_may_be_dead() {
+    let silent = Facts { sure: false, ..UP };
+    let drains = judged(&places(8), &[(0, DRAINING)], &[]);
+    assert_eq!(drains.removed_by(&[]), [place(0, 0)], "seven others are connected");
+    let doubtful = judged(&places(8), &[(0, DRAINING), (1, silent)], &[]);
+    assert_eq!((doubtful.healthy, doubtful.removed_by(&[])), (8, Vec::new()), "one of them was only seen lately");
+    let clumped = judged(&places(7), &[(0, DRAINING)], &[]);
+    assert_eq!(clumped.removed_by(&[(place(7, 20), 3)]), [], "two of them are in one domain");
 }
 
 fn numbers(plan: &Plan) -> Vec<u16> {
@@ -53,8 +69,8 @@ fn few_pieces_are_brought_back_to_o() {
     let verdict = judged(&places(8), &[(0, GONE), (1, GONE), (2, AWAY)], &[]);
     assert_eq!((verdict.healthy, verdict.need()), (5, Some(Need::Degraded)));
     assert_eq!(numbers(&verdict.plan()), [0, 1], "those that are away may come back");
-    assert_eq!(verdict.removed_by(&[place(0, 8), place(1, 9)]), [place(0, 0), place(1, 1)]);
-    assert_eq!(verdict.removed_by(&[place(0, 8)]), [place(0, 0)], "short of o, nothing is given up");
+    assert_eq!(verdict.removed_by(&[placed(0, 8), placed(1, 9)]), [place(0, 0), place(1, 1)]);
+    assert_eq!(verdict.removed_by(&[placed(0, 8)]), [place(0, 0)], "short of o, nothing is given up");
     let verdict = judged(&places(8), &[(0, AWAY), (1, AWAY), (2, AWAY), (3, AWAY)], &[]);
     assert_eq!(numbers(&verdict.plan()), [0, 1, 2]);
     assert_eq!(verdict.plan().avoid, [0, 1, 2, 3]);
@@ -79,6 +95,8 @@ fn a_changed_piece_is_always_made_anew() {
     assert_eq!((numbers(&plan), plan.instead), (vec![3], 1));
     assert_eq!((plan.again, plan.avoid), (vec![3], vec![3]));
     assert!(!plan.taken.contains(&3));
+    assert_eq!(verdict.removed_by(&[]), [], "it waits for a node, though o others are there");
+    assert_eq!(verdict.removed_by(&[placed(3, 3)]), [place(3, 3)]);
     let verdict = judged(&places(6), &[], &[3]);
     assert_eq!(numbers(&verdict.plan()), [3, 6], "and the rest, since the segment is read anyway");
     let verdict = judged(&places(8), &[(3, GONE)], &[3]);
@@ -91,7 +109,7 @@ fn a_draining_node_is_emptied_and_counts_until_then() {
     assert_eq!((verdict.healthy, verdict.need()), (8, Some(Need::Draining)));
     let plan = verdict.plan();
     assert_eq!((numbers(&plan), plan.instead, plan.taken.contains(&2)), (vec![2], 1, false));
-    let removed = verdict.removed_by(&[place(2, 8)]);
+    let removed = verdict.removed_by(&[placed(2, 8)]);
     assert_eq!((removed.as_slice(), verdict.moved(&removed)), (&[place(2, 2)][..], vec![2]));
     assert_eq!(verdict.removed_by(&[]), [place(2, 2)], "where nobody takes it, o others are enough");
     let verdict = judged(&places(7), &[(2, DRAINING)], &[]);
@@ -154,7 +172,8 @@ proptest! {
         }
         let plan = before.plan();
         let placed: Vec<_> = (20u32..).zip(&plan.wanted).map(|(node, piece)| place(piece.0, node)).collect();
-        let removed = before.removed_by(&placed);
+        let domains: Vec<_> = placed.iter().map(|place| (*place, u64::from(place.node))).collect();
+        let removed = before.removed_by(&domains);
         let mut after = places(count);
         after.retain(|place| !removed.contains(place));
         after.extend(&placed);
