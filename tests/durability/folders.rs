@@ -27,7 +27,7 @@ const READ_LIMIT: Duration = Duration::from_secs(4);
 const REFUSAL_LIMIT: Duration = Duration::from_secs(6);
 /// What such a loss may log.
 const EXPECTED: [&str; 9] = [
-    "a node gave a wrong share",
+    "a node gave wrong shares",
     "takes its place, and what only",
     "was set aside as",
     "has lost",
