@@ -292,7 +292,8 @@ impl NodeWatch {
         if pieces.is_empty() {
             return Ok(());
         }
-        tracing::warn!(node, pieces = pieces.len(), "a node has lost or changed pieces; they are made anew");
+        // After a crash these may be pieces that were never acknowledged.
+        tracing::info!(node, pieces = pieces.len(), "a node has lost or changed pieces; they are made anew");
         self.watch.wake();
         self.metadata.write(RecordDamage { node, pieces }).await
     }
