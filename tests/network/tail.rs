@@ -10,6 +10,7 @@ use std::time::{Duration, SystemTime};
 use crate::cluster::{Turn, turn};
 use crate::faults::{LongLine, Thin};
 use crate::load::{Ledger, Load, Op, Plan, Record, quantile, seconds_of};
+use crate::support::cairn::tell;
 
 const PHASE: Duration = Duration::from_secs(5);
 const ROUNDS: std::ops::RangeInclusive<usize> = 3..=10;
@@ -57,10 +58,10 @@ fn compare(ledger: &Ledger, phases: &[Phase]) -> Vec<(String, f64)> {
     let mut ratios = Vec::new();
     for op in [Op::Put, Op::Get] {
         let without = times(ledger, op, phases, Slow::Not);
-        println!("{op:?}: {}", figures(&without));
+        tell(&format!("{op:?}: {}", figures(&without)));
         for slow in [Slow::Long, Slow::Thin] {
             let with = times(ledger, op, phases, slow);
-            println!("{op:?} with one node that is {slow:?}: {}", figures(&with));
+            tell(&format!("{op:?} with one node that is {slow:?}: {}", figures(&with)));
             ratios.push((format!("{op:?} with one node that is {slow:?}"), p99(&with) / p99(&without)));
         }
     }
