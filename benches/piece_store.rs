@@ -3,7 +3,7 @@
 //! one run on one disk. `docs/piece-store.md` says what the figures mean.
 //!
 //! ```text
-//! cargo bench --bench piece_store                      the table, about 3 GiB of disk
+//! cargo bench --bench piece_store                      the table, the medians of five rounds, up to 2 GiB of disk
 //! cargo bench --bench piece_store -- --quick           the same with less, under 30 s
 //! cargo bench --bench piece_store -- --start 10000000  how long a start takes with that many pieces
 //! cargo bench --bench piece_store -- --dir /mnt/disk   on another disk than that of the build
@@ -78,28 +78,55 @@ fn main() {
     let dir = tempfile::tempdir_in(&asked.dir).unwrap();
     match asked.start {
         Some(pieces) => start::run(dir.path(), pieces),
-        None => table(dir.path(), if asked.quick { &QUICK } else { &FULL }),
+        None if asked.quick => table(dir.path(), &QUICK, 1),
+        None => table(dir.path(), &FULL, 5),
     }
 }
 
-fn table(dir: &Path, loads: &[Load]) {
+fn table(dir: &Path, loads: &[Load], rounds: usize) {
     let bytes = loads.iter().map(|load| load.piece_bytes * load.together).max().unwrap() as u64;
-    let disk = files::sequential(dir, bytes);
-    println!("the disk, sequentially, {} MiB at once with one fdatasync:", bytes / MIB);
-    println!("  write {}\n  read  {}\n", disk.write, disk.read);
+    let mut disk = Rounds::default();
+    let mut rows: Vec<Rounds> = loads.iter().map(|_| Rounds::default()).collect();
+    // Round by round, so that what else goes on in the machine hits everybody.
+    for _ in 0..rounds {
+        disk.add(files::sequential(dir, bytes));
+        for (load, rows) in loads.iter().zip(&mut rows) {
+            rows.add(store::measure(dir, load).into_iter().chain(files::measure(dir, load)).collect());
+        }
+    }
+    let [write, read] = &disk.medians()[..] else { unreachable!("two rows") };
+    println!("medians of {rounds}; the disk, sequentially, {} MiB at once with one fdatasync:", bytes / MIB);
+    println!("  write {write}\n  read  {read}\n");
     println!(
-        "{:<7} {:<22} | {:>32} | {:>32} | {:>7} {:>7}",
+        "{:<7} {:<22} | {:>33} | {:>33} | {:>7} {:>7}",
         "pieces", "what", "store: pieces/s MiB/s CPU s/GiB", "files: pieces/s MiB/s CPU s/GiB", "/files", "/disk"
     );
-    for load in loads {
-        let store = store::measure(dir, load);
-        let files = files::measure(dir, load);
-        for ((what, store), (_, files)) in store.rows.iter().zip(&files) {
-            let best = if what.starts_with("get") { &disk.read } else { &disk.write };
-            line(load.name, what, store, Some(files), best);
+    for (load, rows) in loads.iter().zip(rows) {
+        let medians = rows.medians();
+        let (store, files) = medians.split_at(store::ROWS.len());
+        for (row, what) in store::ROWS.iter().enumerate() {
+            line(load.name, what, &store[row], files.get(row), if what.starts_with("get") { read } else { write });
         }
-        let (what, compacted) = &store.compaction;
-        line(load.name, what, compacted, None, &disk.write);
+    }
+}
+
+/// The same rows, measured several times.
+#[derive(Default)]
+struct Rounds(Vec<Vec<Figure>>);
+
+impl Rounds {
+    fn add(&mut self, rows: Vec<Figure>) {
+        self.0.push(rows);
+    }
+
+    /// Of each row the measurement that half of the others were slower than.
+    fn medians(&self) -> Vec<Figure> {
+        let median = |row: usize| {
+            let mut figures: Vec<Figure> = self.0.iter().map(|round| round[row]).collect();
+            figures.sort_by(|a, b| a.seconds.total_cmp(&b.seconds));
+            figures[figures.len() / 2]
+        };
+        (0..self.0[0].len()).map(median).collect()
     }
 }
 

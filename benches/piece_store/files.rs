@@ -9,17 +9,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use crate::meter::Figure;
 use crate::{Load, RANGE_BYTES, TOGETHER, metered};
 
-/// What the disk does at best.
-pub struct Sequential {
-    pub write: Figure,
-    pub read: Figure,
-}
-
 /// Writes one file with one fdatasync at its end, and reads it from the disk.
-pub fn sequential(dir: &Path, bytes: u64) -> Sequential {
+pub fn sequential(dir: &Path, bytes: u64) -> Vec<Figure> {
     let path = dir.join("sequential");
     let mut buffer = noise(4 << 20);
     let writes = bytes as usize / buffer.len();
+    warm(dir, bytes);
     let write = metered(writes, bytes, || {
         let mut file = File::create(&path).unwrap();
         (0..writes).for_each(|_| file.write_all(&buffer).unwrap());
@@ -31,11 +26,23 @@ pub fn sequential(dir: &Path, bytes: u64) -> Sequential {
         (0..writes).for_each(|_| file.read_exact(&mut buffer).unwrap());
     });
     std::fs::remove_file(&path).unwrap();
-    Sequential { write, read }
+    vec![write, read]
 }
 
-/// The same rows as the store's.
-pub fn measure(dir: &Path, load: &Load) -> Vec<(&'static str, Figure)> {
+/// Writes as many bytes and deletes them, so that everybody's writes go to
+/// memory that was used a moment ago: in a virtual machine the first use of a
+/// page costs more than writing it, and whoever came first would pay.
+pub fn warm(dir: &Path, bytes: u64) {
+    let path = dir.join("warm");
+    let mut file = File::create(&path).unwrap();
+    let buffer = noise(4 << 20);
+    (0..bytes.div_ceil(4 << 20)).for_each(|_| file.write_all(&buffer).unwrap());
+    file.sync_all().unwrap();
+    std::fs::remove_file(&path).unwrap();
+}
+
+/// The same rows as the store's, without compaction.
+pub fn measure(dir: &Path, load: &Load) -> Vec<Figure> {
     let dir = dir.join("files");
     let (live, trash) = (dir.join("live"), dir.join("trash"));
     std::fs::create_dir_all(&live).unwrap();
@@ -57,8 +64,10 @@ pub fn measure(dir: &Path, load: &Load) -> Vec<(&'static str, Figure)> {
         let offset = if bytes == piece { 0 } else { (piece - bytes) / 2 };
         File::open(path(number)).unwrap().read_exact_at(&mut vec![0; bytes as usize], offset).unwrap();
     };
+    warm(&dir, piece * load.alone as u64);
     let alone = metered(load.alone, piece * load.alone as u64, || (all..all + load.alone).for_each(put));
     (all..all + load.alone).for_each(|number| std::fs::remove_file(path(number)).unwrap());
+    warm(&dir, piece * all as u64);
     let together = metered(all, piece * all as u64, || spread(TOGETHER, all, &put));
     (0..all).for_each(|number| forget(&path(number)));
     let cold = metered(all, piece * all as u64, || spread(TOGETHER, all, &|number| get(number, piece)));
@@ -75,8 +84,7 @@ pub fn measure(dir: &Path, load: &Load) -> Vec<(&'static str, Figure)> {
         sync_folder(&trash);
     });
     std::fs::remove_dir_all(&dir).unwrap();
-    let names = crate::store::ROWS.into_iter();
-    names.zip([alone, together, cold, warm, ranged, deleted]).collect()
+    vec![alone, together, cold, warm, ranged, deleted]
 }
 
 fn spread(threads: usize, count: usize, work: &(impl Fn(usize) + Sync)) {

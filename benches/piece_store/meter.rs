@@ -13,6 +13,7 @@ pub struct Meter {
 }
 
 /// What something took.
+#[derive(Clone, Copy)]
 pub struct Figure {
     pub pieces: usize,
     pub bytes: u64,

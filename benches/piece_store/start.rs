@@ -10,7 +10,7 @@ use cairn::node::store::PieceStore;
 use cairn::types::Epoch;
 use futures_util::StreamExt;
 
-use crate::meter::{MIB, resident_bytes};
+use crate::meter::{MIB, Meter, resident_bytes};
 use crate::store::{id, options};
 
 /// Bytes of a piece here: only how many there are matters.
@@ -79,13 +79,14 @@ fn bytes_of(folder: &Path) -> u64 {
 
 /// Opens the store, says what that took, and ends without closing it.
 pub fn measure(dir: &Path) {
-    let (empty, began) = (resident_bytes().0, Instant::now());
+    let (empty, meter) = (resident_bytes().0, Meter::start());
     let (store, report) = PieceStore::open(dir, options()).unwrap();
-    let (took, (resident, most)) = (began.elapsed(), resident_bytes());
+    let (took, (resident, most)) = (meter.stop(0, 0), resident_bytes());
     println!(
-        "{} pieces open in {:.2} s ({}), {} MiB resident, {} at most, {} bytes per piece",
+        "{} pieces open in {:.2} s, {:.2} s of processor time ({}), {} MiB resident, {} at most, {} bytes per piece",
         report.pieces,
-        took.as_secs_f64(),
+        took.seconds,
+        took.cpu_seconds,
         if report.from_checkpoint { "checkpoint" } else { "all logs read" },
         resident / MIB,
         most / MIB,

@@ -8,22 +8,22 @@ use bytes::Bytes;
 use cairn::node::store::{PieceStore, StoreOptions};
 use cairn::types::{Epoch, PieceId};
 
-use crate::files::{forget, noise};
+use crate::files::{self, forget, noise};
 use crate::meter::Figure;
 use crate::{Load, RANGE_BYTES, TOGETHER, metered};
 
-/// What is measured, of the store and of files.
-pub const ROWS: [&str; 6] =
-    ["put, 1 at once", "put, 16 at once", "get, cold", "get, warm", "get one share, warm", "trash and purge"];
+/// What is measured. All but the last have a counterpart with files.
+pub const ROWS: [&str; 7] = [
+    "put, 1 at once",
+    "put, 16 at once",
+    "get, cold",
+    "get, warm",
+    "get one share, warm",
+    "trash and purge",
+    "compaction, half dead",
+];
 /// Ids in one order to trash or purge.
 const IDS: usize = 1000;
-
-/// What was measured.
-pub struct Measured {
-    pub rows: Vec<(&'static str, Figure)>,
-    /// Getting back the space of every other piece; in bytes freed.
-    pub compaction: (&'static str, Figure),
-}
 
 /// A store that is large enough for everything here.
 pub fn options() -> StoreOptions {
@@ -44,7 +44,7 @@ pub fn id(number: usize) -> PieceId {
 }
 
 /// All rows for one piece size.
-pub fn measure(dir: &Path, load: &Load) -> Measured {
+pub fn measure(dir: &Path, load: &Load) -> Vec<Figure> {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let dir = dir.join("store");
     let (store, _) = PieceStore::open(&dir, options()).unwrap();
@@ -63,9 +63,11 @@ pub fn measure(dir: &Path, load: &Load) -> Measured {
             drop(store.get(id(number), start..start + bytes).await.unwrap());
         }
     };
+    files::warm(&dir, piece * load.alone as u64);
     let alone =
         metered(load.alone, piece * load.alone as u64, || spread(&runtime, &store, 1, all..all + load.alone, put));
     runtime.block_on(delete(&store, all..all + load.alone));
+    files::warm(&dir, total);
     let together = metered(all, total, || spread(&runtime, &store, TOGETHER, 0..all, put));
     logs(&dir).for_each(|log| forget(&log));
     let cold = metered(all, total, || spread(&runtime, &store, TOGETHER, 0..all, get(piece)));
@@ -74,6 +76,7 @@ pub fn measure(dir: &Path, load: &Load) -> Measured {
     let ranged = metered(all, range * all as u64, || spread(&runtime, &store, TOGETHER, 0..all, get(range)));
     let half = metered(all / 2, 0, || runtime.block_on(delete(&store, (0..all).step_by(2))));
     let mut freed = 0;
+    files::warm(&dir, total / 2);
     let mut compaction = metered(all / 2, 0, || {
         while let Ok(report) = runtime.block_on(store.compact())
             && report.log.is_some()
@@ -81,12 +84,12 @@ pub fn measure(dir: &Path, load: &Load) -> Measured {
             freed += report.freed_bytes;
         }
     });
+    // Pieces moved, bytes freed: as many of each, as every other piece is dead.
     compaction.bytes = freed;
     runtime.block_on(store.close()).unwrap();
     drop(store);
     std::fs::remove_dir_all(&dir).unwrap();
-    let rows = ROWS.into_iter().zip([alone, together, cold, warm, ranged, half]).collect();
-    Measured { rows, compaction: ("compaction, half dead", compaction) }
+    vec![alone, together, cold, warm, ranged, half, compaction]
 }
 
 async fn delete(store: &PieceStore, numbers: impl Iterator<Item = usize>) {

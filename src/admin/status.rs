@@ -275,14 +275,19 @@ fn warnings(status: &StatusView) -> Vec<String> {
     warnings
 }
 
+type Has = fn(&NodeView) -> bool;
+
+fn is_run_twice(view: &NodeView) -> bool {
+    view.connection.as_ref().is_some_and(|connection| connection.refused_duplicates > 0)
+}
+
 /// What nodes have done that a person should look into.
 fn suspicions(views: &[NodeView]) -> Vec<String> {
-    let twice = |view: &NodeView| view.connection.as_ref().is_some_and(|connection| connection.refused_duplicates > 0);
-    let kinds: [(&str, &dyn Fn(&NodeView) -> bool); 4] = [
-        ("gave wrong shares", &|view| view.wrong_shares > 0),
-        ("came back with an older state than it had shown", &|view| view.rollbacks > 0),
-        ("is run twice: its folder was copied", &twice),
-        ("says that its disk has lost or changed pieces", &|view| view.damaged.is_some_and(|pieces| pieces > 0)),
+    let kinds: [(&str, Has); 4] = [
+        ("gave wrong shares", |view| view.wrong_shares > 0),
+        ("came back with an older state than it had shown", |view| view.rollbacks > 0),
+        ("is run twice: its folder was copied", is_run_twice),
+        ("says that its disk has lost or changed pieces", |view| view.damaged.is_some_and(|pieces| pieces > 0)),
     ];
     let members: Vec<&NodeView> =
         views.iter().filter(|view| !["gone", "left"].contains(&view.state.as_str())).collect();

@@ -163,7 +163,7 @@ impl From<ObjectError> for Failure {
                 Self::new(S3ErrorCode::SlowDown, sentence(&error)).header(RETRY_AFTER, HeaderValue::from_static("1"))
             }
             ObjectError::Unreadable(_) => {
-                tracing::error!(%error, "an object cannot be read");
+                tracing::warn!(%error, "an object cannot be read");
                 let message = "The object cannot be read now: too many of its pieces are away. Please try again later.";
                 Self::new(S3ErrorCode::ServiceUnavailable, message).header(RETRY_AFTER, HeaderValue::from_static("5"))
             }
