@@ -54,7 +54,6 @@ fn one_slow_node_does_not_show_in_p99() {
 
 /// How p99 with a slow node compares to p99 without, for each kind of request
 /// and of slowness.
-#[allow(clippy::print_stdout, reason = "the figures are what people look for in this test's output")]
 fn compare(ledger: &Ledger, phases: &[Phase]) -> Vec<(String, f64)> {
     let mut ratios = Vec::new();
     for op in [Op::Put, Op::Get] {
