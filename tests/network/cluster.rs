@@ -66,6 +66,13 @@ pub fn turn() -> Turn {
     Turn { cluster, _turn: turn }
 }
 
+impl Turn {
+    /// Lets other tests go on while this one waits for something slow.
+    pub fn let_others(self) -> Arc<Cluster> {
+        self.cluster.clone()
+    }
+}
+
 impl Deref for Turn {
     type Target = Cluster;
 

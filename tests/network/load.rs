@@ -89,21 +89,40 @@ impl<'a> Load<'a> {
 
     /// Stops after the requests in flight, reads everything back that was
     /// acknowledged, and gives the record.
-    pub fn finish(mut self) -> Ledger {
-        let ended = self.daemon.stop(Signal::TERM, LAST_REQUESTS);
-        self.settle(ended)
+    pub fn finish(self) -> Ledger {
+        let cluster = self.cluster;
+        self.stop().read_back(cluster)
     }
 
     /// The same for a burst, which ends by itself.
-    pub fn wait(mut self) -> Ledger {
-        let ended = self.daemon.stop(Signal::CONT, LAST_REQUESTS);
-        self.settle(ended)
+    pub fn wait(self) -> Ledger {
+        let cluster = self.cluster;
+        self.end(Signal::CONT).read_back(cluster)
     }
 
-    fn settle(self, ended: Option<std::process::ExitStatus>) -> Ledger {
+    /// Stops after the requests in flight.
+    pub fn stop(self) -> Written {
+        self.end(Signal::TERM)
+    }
+
+    fn end(mut self, signal: Signal) -> Written {
+        let ended = self.daemon.stop(signal, LAST_REQUESTS);
         assert!(ended.is_some_and(|status| status.success()), "{ended:?}: {}", self.daemon.story());
+        Written { bucket: self.bucket, path: self.path }
+    }
+}
+
+/// What a load has written.
+pub struct Written {
+    bucket: String,
+    path: PathBuf,
+}
+
+impl Written {
+    /// Reads everything that was acknowledged and compares it.
+    pub fn read_back(&self, cluster: &Cluster) -> Ledger {
         let ledger = Ledger::read(&self.path);
-        let read = program(self.cluster, "verify", &self.bucket, &self.path).limit_seconds(120).run();
+        let read = program(cluster, "verify", &self.bucket, &self.path).limit_seconds(120).run();
         let (read, acknowledged) = (read.text().trim().to_owned(), ledger.acknowledged().count());
         assert_eq!(read, acknowledged.to_string(), "all that was acknowledged is read again");
         assert!(acknowledged > 0, "nothing was acknowledged, so nothing was shown");

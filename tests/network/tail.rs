@@ -10,6 +10,7 @@ use std::time::{Duration, SystemTime};
 use crate::cluster::{Turn, turn};
 use crate::faults::{LongLine, Thin};
 use crate::load::{Ledger, Load, Op, Plan, Record, quantile, seconds_of};
+use crate::support::cairn::tell;
 
 const PHASE: Duration = Duration::from_secs(5);
 const ROUNDS: std::ops::RangeInclusive<usize> = 3..=10;
@@ -53,15 +54,14 @@ fn one_slow_node_does_not_show_in_p99() {
 
 /// How p99 with a slow node compares to p99 without, for each kind of request
 /// and of slowness.
-#[allow(clippy::print_stdout, reason = "the figures are what people look for in this test's output")]
 fn compare(ledger: &Ledger, phases: &[Phase]) -> Vec<(String, f64)> {
     let mut ratios = Vec::new();
     for op in [Op::Put, Op::Get] {
         let without = times(ledger, op, phases, Slow::Not);
-        println!("{op:?}: {}", figures(&without));
+        tell(&format!("{op:?}: {}", figures(&without)));
         for slow in [Slow::Long, Slow::Thin] {
             let with = times(ledger, op, phases, slow);
-            println!("{op:?} with one node that is {slow:?}: {}", figures(&with));
+            tell(&format!("{op:?} with one node that is {slow:?}: {}", figures(&with)));
             ratios.push((format!("{op:?} with one node that is {slow:?}"), p99(&with) / p99(&without)));
         }
     }
