@@ -4,11 +4,14 @@
 //!
 //! ```text
 //! cargo bench --bench wire                 pieces: CPU of both ends together per GiB, MiB/s, the slowest piece
+//! cargo bench --bench wire -- --far        a node at the end of a long, lossy line, over 1 to 64 connections (root)
 //! cargo bench --bench wire -- --idle 10000 that many parked nodes: memory, CPU, and how long they take to come in
 //! ```
 #![allow(clippy::print_stdout, reason = "a benchmark is a program that prints")]
 #![allow(clippy::unwrap_used, reason = "whatever goes wrong ends a benchmark")]
 
+#[path = "wire/far.rs"]
+mod far;
 #[path = "wire/idle.rs"]
 mod idle;
 #[path = "piece_store/meter.rs"]
@@ -49,8 +52,12 @@ fn cluster() -> ClusterIdentity {
 }
 
 async fn open_door(tuning: Tuning) -> Door {
+    open_door_at("127.0.0.1:0", tuning).await
+}
+
+async fn open_door_at(address: &str, tuning: Tuning) -> Door {
     let config = DoorConfig { cluster: cluster(), generation: Generation(1), admission: Arc::new(Everybody), tuning };
-    Door::bind("127.0.0.1:0", config).await.unwrap()
+    Door::bind(address, config).await.unwrap()
 }
 
 fn main() {
@@ -63,7 +70,10 @@ fn main() {
             ["--idle", count] => idle::door(count.parse().unwrap()).await,
             // The other process of the pair.
             ["--idle-nodes", address, count] => idle::nodes(address, count.parse().unwrap()).await,
-            _ => println!("usage: wire [--idle NODES]"),
+            ["--far"] => tokio::task::block_in_place(far::line),
+            ["--far-door", address, connections] => far::door(address, connections.parse().unwrap()).await,
+            ["--far-node", address] => far::node(address).await,
+            _ => println!("usage: wire [--far | --idle NODES]"),
         }
     });
 }
@@ -71,6 +81,7 @@ fn main() {
 async fn pieces() {
     println!("{TOGETHER} pieces of 2 MiB at once, {} MiB in all, loopback; CPU of both ends", PIECES * 2);
     println!("connections        pieces/s     MiB/s  CPU s/GiB   slowest piece");
+    let body: Bytes = (0..PIECE_BYTES).map(|at| ((at * 31) >> 3) as u8).collect();
     for connections in [4, 8, 16, 64] {
         let door = open_door(Tuning { connections_per_node: connections, ..Tuning::default() }).await;
         let identity = Identity::generate().unwrap();
@@ -79,9 +90,9 @@ async fn pieces() {
         assert!(door.nodes().wait_connected(1, Duration::from_secs(10)).await);
         for get in [false, true] {
             // Once for the connections to come, once for the figures.
-            carry(&door, node, get, TOGETHER * 2).await;
+            carry(&door, node, get, TOGETHER * 2, &body).await;
             let meter = Meter::start();
-            let slowest = carry(&door, node, get, PIECES).await;
+            let slowest = carry(&door, node, get, PIECES, &body).await;
             let figure = meter.stop(PIECES, (PIECES * PIECE_BYTES) as u64);
             assert_eq!(figure.bytes, PIECES as u64 * 2 * MIB);
             let name = if get { "get" } else { "put" };
@@ -92,8 +103,7 @@ async fn pieces() {
 }
 
 /// Carries so many pieces, always 64 of them at once; the slowest one's time.
-async fn carry(door: &Door, node: NodeId, get: bool, count: usize) -> Duration {
-    let body: Bytes = (0..PIECE_BYTES).map(|at| ((at * 31) >> 3) as u8).collect();
+async fn carry(door: &Door, node: NodeId, get: bool, count: usize, body: &Bytes) -> Duration {
     let workers = (0..TOGETHER).map(|worker| {
         let (nodes, body) = (door.nodes(), body.clone());
         tokio::spawn(async move {
@@ -102,7 +112,7 @@ async fn carry(door: &Door, node: NodeId, get: bool, count: usize) -> Duration {
                 let id = PieceId::from_bytes((((worker << 8) | (turn % 4)) as u128).to_be_bytes());
                 let begun = Instant::now();
                 match get {
-                    true => assert_eq!(nodes.get_piece(node, id, 0..PIECE_BYTES as u64).await.unwrap(), body),
+                    true => assert_eq!(nodes.get_piece(node, id, 0..body.len() as u64).await.unwrap(), body),
                     false => nodes.put_piece(node, id, Epoch(1), body.clone()).await.unwrap(),
                 }
                 slowest = slowest.max(begun.elapsed());

@@ -28,12 +28,21 @@ pub struct FakeNode {
 impl FakeNode {
     /// Dials in the background and stays as long as the door does.
     pub fn start(identity: &Identity, door: &str) -> Arc<Self> {
-        let (node, mut wanted) = Self::new(identity, door);
+        let (node, wanted) = Self::new(identity, door);
         let node = Arc::new(node);
         let running = node.clone();
-        tokio::spawn(async move { running.serve(Purpose::Control).await.unwrap() });
-        let more = node.clone();
-        tokio::spawn(async move {
+        tokio::spawn(async move { running.stay(wanted).await.unwrap() });
+        node
+    }
+
+    /// Dials, dials more when asked, and serves until the door closes. An
+    /// error if it did not get in.
+    pub async fn stay(
+        self: Arc<Self>,
+        mut wanted: mpsc::UnboundedReceiver<u8>,
+    ) -> Result<(), cairn::transport::DialError> {
+        let more = self.clone();
+        let dialling = tokio::spawn(async move {
             while let Some(count) = wanted.recv().await {
                 for _ in 0..count {
                     let more = more.clone();
@@ -41,7 +50,9 @@ impl FakeNode {
                 }
             }
         });
-        node
+        let ended = self.serve(Purpose::Control).await;
+        dialling.abort();
+        ended
     }
 
     pub fn new(identity: &Identity, door: &str) -> (Self, mpsc::UnboundedReceiver<u8>) {

@@ -15,7 +15,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
 use super::operator::Command;
-use super::{AdminError, ErrorKind, socket};
+use super::{AdminError, ErrorKind, SOCKET};
+use crate::env::LocalSocket;
 
 /// How long connecting may take.
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
@@ -55,7 +56,8 @@ impl Client {
         let exchange = async {
             match &self.place {
                 Place::Unix(dir) => {
-                    let stream = connected(socket::connect(dir)).await.map_err(|error| no_socket(dir, &error))?;
+                    let stream =
+                        connected(LocalSocket::connect(dir, SOCKET)).await.map_err(|error| no_socket(dir, &error))?;
                     exchange(stream, request(command, "cairn", None)?).await
                 }
                 Place::Tcp { address, token } => {

@@ -23,11 +23,13 @@ mod operator;
 mod prefix;
 mod routes;
 mod server;
-mod socket;
 mod status;
 #[cfg(test)]
 mod tests;
 mod tokens;
+
+/// The name of the socket in the data directory.
+const SOCKET: &str = "admin.sock";
 
 pub use change::{Change, Wish};
 pub use client::Client;

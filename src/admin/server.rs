@@ -15,10 +15,10 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
+use super::SOCKET;
 use super::operator::Operator;
 use super::routes::{Access, answer};
-use super::socket::AdminSocket;
-use crate::env::Shutdown;
+use crate::env::{LocalSocket, Shutdown};
 
 /// Connections at the same time; more wait.
 const CONNECTIONS_MAX: usize = 64;
@@ -42,7 +42,7 @@ pub fn serve_unix(
     operator: Operator,
     shutdown: Shutdown,
 ) -> io::Result<impl Future<Output = ()> + Send + use<>> {
-    let socket = AdminSocket::bind(dir)?;
+    let socket = LocalSocket::bind(dir, SOCKET)?;
     let desk = Arc::new(Desk { operator, access: Access::Connected });
     Ok(async move { serve(|| socket.accept(), desk, shutdown).await })
 }

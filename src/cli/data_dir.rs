@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use super::Failure;
-use super::durable::{UNFINISHED, sync_folder, write_private};
+use crate::env::{UNFINISHED, sync_folder, write_private};
 use crate::types::ClusterId;
 
 /// The format number of this layout.

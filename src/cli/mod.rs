@@ -11,7 +11,6 @@ mod config;
 mod credentials;
 mod data_dir;
 mod doors;
-mod durable;
 mod failure;
 mod gateway;
 mod local_nodes;
@@ -26,6 +25,7 @@ mod serve;
 mod settings;
 mod signals;
 mod status;
+mod text;
 mod token;
 mod up;
 mod version;
@@ -124,13 +124,17 @@ fn say(line: &str) {
 
 /// A command's answer on stdout, whole and flushed.
 fn answer(text: &str) -> Result<(), Failure> {
+    show(text).map(drop)
+}
+
+/// The same for what goes on: whether anybody still reads it.
+fn show(text: &str) -> Result<bool, Failure> {
     let mut stdout = io::stdout().lock();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
         // A reader that closes its end, as `head` does, has read enough.
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(Failure::running(format!("stdout could not be written: {error}")))
-        }
-        _ => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(Failure::running(format!("stdout could not be written: {error}"))),
+        Ok(()) => Ok(true),
     }
 }
 

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 use clap::Subcommand;
 
-use super::operator::{Desk, Reach, text};
+use super::operator::{Desk, Reach};
+use super::text;
 use super::{Failure, answer, say};
 use crate::admin::{Change, ListNodes, NodeList, NodeView, ShowNode, ShownNode, SpaceView, Wish};
 

@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use super::operator::{Reach, text};
+use super::operator::Reach;
+use super::text;
 use super::{Failure, answer};
 use crate::admin::{Status, StatusView};
 use crate::workers::HealthReport;

@@ -5,16 +5,10 @@
 //! GET  /status   200 NodeReport
 //! POST /leave    200 NodeReport; the node wants to leave, durably
 //! ```
-//!
-//! A socket's path has at most 108 bytes, and a folder's may be longer: both
-//! sides go through `/proc/self/fd`.
 
 use std::convert::Infallible;
-use std::fs::{File, Permissions};
 use std::io;
-use std::os::fd::AsRawFd;
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,10 +17,10 @@ use http::{Method, Response, StatusCode};
 use http_body_util::{BodyExt, Empty, Full, Limited};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use tokio::net::{UnixListener, UnixStream};
 
 use super::report::NodeReport;
 use super::run::Inner;
+use crate::env::LocalSocket;
 
 const SOCKET: &str = "node.sock";
 /// Bytes of a report, at most.
@@ -51,41 +45,26 @@ pub enum LocalError {
     Refused(String),
 }
 
-/// A socket's path that is short, however long the folder's is. The folder
-/// must stay open while it is used.
-fn socket_path(folder: &File) -> PathBuf {
-    format!("/proc/self/fd/{}/{SOCKET}", folder.as_raw_fd()).into()
-}
-
 /// Serves the node's socket until the node stops. Whoever calls it holds the
 /// folder's lock, so a socket that is there was left behind.
 pub(super) fn serve(inner: &Arc<Inner>) -> io::Result<()> {
-    let folder = File::open(&inner.dir)?;
-    let path = socket_path(&folder);
-    match std::fs::remove_file(&path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let listener = UnixListener::bind(&path)?;
-    std::fs::set_permissions(&path, Permissions::from_mode(0o600))?;
+    let socket = LocalSocket::bind(&inner.dir, SOCKET)?;
     let inner_of_task = inner.clone();
     inner.spawn(async move {
         let inner = inner_of_task;
         let mut stopped = inner.stop.subscribe();
         tokio::select! {
             _ = stopped.wait_for(|&stopped| stopped) => {}
-            () = accept(listener, &inner) => {}
+            () = accept(socket, &inner) => {}
         }
-        // A node that is gone shall not look as if it hung.
-        let _ = std::fs::remove_file(socket_path(&folder));
     });
     Ok(())
 }
 
-async fn accept(listener: UnixListener, inner: &Arc<Inner>) {
+async fn accept(socket: LocalSocket, inner: &Arc<Inner>) {
     loop {
-        match listener.accept().await {
-            Ok((stream, _)) => {
+        match socket.accept().await {
+            Ok(stream) => {
                 let inner = inner.clone();
                 tokio::spawn(async move {
                     let service = service_fn(|request: hyper::Request<hyper::body::Incoming>| {
@@ -157,8 +136,7 @@ async fn ask(folder: &Path, method: Method, path: &str) -> Result<NodeReport, Lo
 }
 
 async fn exchange(folder: &Path, method: Method, path: &str) -> Result<NodeReport, LocalError> {
-    let folder = File::open(folder)?;
-    let stream = UnixStream::connect(socket_path(&folder)).await.map_err(|error| match error.kind() {
+    let stream = LocalSocket::connect(folder, SOCKET).await.map_err(|error| match error.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => LocalError::NotRunning,
         _ => LocalError::Io(error),
     })?;

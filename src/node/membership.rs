@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::files::write_private;
+use crate::env::write_private;
 use crate::types::{ClusterId, TokenId};
 use crate::wire::JoinToken;
 

@@ -8,7 +8,6 @@ mod backoff;
 mod compaction;
 mod dial;
 mod doors;
-mod files;
 pub mod local;
 mod membership;
 mod report;

@@ -48,6 +48,8 @@ pub struct NodeReport {
 pub enum NodeState {
     /// No process runs on its folder.
     Stopped,
+    /// One does, and opens its piece store.
+    Starting,
     /// No door has let it in yet, or not any more.
     Connecting,
     /// At least one door has.

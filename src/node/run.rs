@@ -156,7 +156,7 @@ impl Node {
         });
         inner.dial_all(&learned);
         let noting = inner.clone();
-        inner.spawn(async move { noting.note_traffic().await });
+        inner.spawn(noting.note_traffic());
         inner.spawn(super::compaction::run(inner.store.clone(), inner.stop.subscribe()));
         inner.spawn(super::scrub::run(inner.store.clone(), inner.stop.subscribe()));
         Ok(Self { inner, ended })
@@ -281,10 +281,11 @@ impl Inner {
         }
     }
 
-    async fn note_traffic(&self) {
+    async fn note_traffic(self: Arc<Self>) {
         let mut stopped = self.stop.subscribe();
         while tokio::time::timeout(NOTE_TRAFFIC_EVERY, stopped.wait_for(|&stopped| stopped)).await.is_err() {
-            self.write_traffic();
+            let inner = self.clone();
+            let _ = tokio::task::spawn_blocking(move || inner.write_traffic()).await;
         }
     }
 

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::files::write_private;
+use crate::env::write_private;
 use crate::types::Generation;
 use crate::wire::{Standing, StandingKind, Usage};
 

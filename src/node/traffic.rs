@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::files::write_private;
+use crate::env::write_private;
 use crate::types::UnixMillis;
 
 const FILE: &str = "traffic.json";

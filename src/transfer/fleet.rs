@@ -68,17 +68,17 @@ impl Fleet {
         Ok(fleet)
     }
 
-    /// Takes the database's word on which nodes there are and how they stand.
-    pub async fn refresh(&self, metadata: &Metadata) -> Result<(), MetadataError> {
+    /// Takes the database's word on which nodes there are and how they stand,
+    /// and gives it on.
+    pub async fn refresh(&self, metadata: &Metadata) -> Result<Vec<NodeRow>, MetadataError> {
         let rows = metadata.read(ListNodes).await?;
         let before = self.roster();
-        if before.has_rows(&rows) {
-            return Ok(());
+        if !before.has_rows(&rows) {
+            let roster = Arc::new(Roster::new(rows.clone(), &before));
+            *self.shared.roster.write().unwrap_or_else(PoisonError::into_inner) = roster;
+            self.field_within(Duration::ZERO);
         }
-        let roster = Arc::new(Roster::new(rows, &before));
-        *self.shared.roster.write().unwrap_or_else(PoisonError::into_inner) = roster;
-        self.field_within(Duration::ZERO);
-        Ok(())
+        Ok(rows)
     }
 
     pub(super) fn roster(&self) -> Arc<Roster> {

@@ -3,7 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -16,6 +16,7 @@ use tokio_rustls::server::TlsStream;
 use super::activity::Traffic;
 use super::certificate::node_id;
 use super::connection::Connection;
+use super::crowd::{Crowd, Lines};
 use super::frames::{FrameError, read_frame, write_frame};
 use super::metered::Metered;
 use super::registry::{Member, Registry, duplicate, not_admitted, park};
@@ -71,6 +72,8 @@ struct Threshold {
     tls: TlsAcceptor,
     traffic: Arc<Traffic>,
     handshakes: Arc<Semaphore>,
+    crowd: Arc<Crowd>,
+    refusals: Lines,
 }
 
 impl Door {
@@ -82,6 +85,7 @@ impl Door {
         let listener = TcpListener::bind(address).await.map_err(failed)?;
         let bound = listener.local_addr().map_err(failed)?;
         let handshakes = Arc::new(Semaphore::new(config.tuning.handshakes_max));
+        let crowd = Arc::new(Crowd::new(config.tuning.handshakes_per_source_max));
         let registry = Arc::new(Registry::new(config.tuning));
         let (stop, stopped) = watch::channel(false);
         let threshold = Arc::new(Threshold {
@@ -92,6 +96,8 @@ impl Door {
             tls,
             traffic: Arc::default(),
             handshakes,
+            crowd,
+            refusals: Lines::default(),
         });
         let accepting = tokio::spawn(until(stopped.clone(), accept(listener, threshold)));
         tokio::spawn(until(stopped, look_after(registry.clone())));
@@ -148,9 +154,13 @@ async fn accept(listener: TcpListener, threshold: Arc<Threshold>) {
         let permit = threshold.handshakes.clone().acquire_owned().await;
         match listener.accept().await {
             Ok((socket, peer)) => {
+                let Some(place) = threshold.crowd.enter(peer.ip()) else {
+                    tracing::debug!(%peer, "too many connections from there that have not said who they are");
+                    continue;
+                };
                 let threshold = threshold.clone();
                 tokio::spawn(async move {
-                    let _permit = permit;
+                    let _held = (permit, place);
                     let limit = threshold.registry.tuning.hello_timeout;
                     if tokio::time::timeout(limit, threshold.receive(socket, peer)).await.is_err() {
                         tracing::debug!(%peer, "a connection sent no hello in time");
@@ -199,7 +209,9 @@ impl Threshold {
         match judged {
             Ok((hello, judged)) => self.welcome(node, hello, judged, stream, peer).await,
             Err(refusal) => {
-                tracing::info!(%node, %peer, reason = %refusal, "refused a node");
+                if let Some(left_out) = self.refusals.next(Instant::now()) {
+                    tracing::info!(%node, %peer, reason = %refusal, left_out, "refused a node");
+                }
                 refuse(stream, refusal).await
             }
         }

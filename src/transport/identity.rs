@@ -1,14 +1,15 @@
 //! Ed25519 keys: a node's own, kept in its folder, and the cluster's.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::fs;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use aws_lc_rs::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
 use zeroize::Zeroizing;
 
 use super::TransportError;
+use crate::env::write_private;
 use crate::types::{ClusterId, Generation, NodeId};
 use crate::wire::generation_statement;
 
@@ -29,7 +30,7 @@ impl Identity {
             return Ok(identity);
         }
         let (path, identity) = (folder.join(FILE), Self::generate()?);
-        write_durably(folder, &path, &identity.pkcs8).map_err(|error| TransportError::File { path, error })?;
+        write_private(folder, FILE, &identity.pkcs8).map_err(|error| TransportError::File { path, error })?;
         Ok(identity)
     }
 
@@ -114,17 +115,6 @@ pub(super) fn generation_is_signed(
 ) -> bool {
     let statement = generation_statement(cluster, generation, binding);
     UnparsedPublicKey::new(&ED25519, cluster.as_bytes()).verify(&statement, signature).is_ok()
-}
-
-/// Written under another name first, so that a crash leaves a whole key or none.
-fn write_durably(folder: &Path, path: &Path, pkcs8: &[u8]) -> io::Result<()> {
-    let draft = folder.join("identity.key.new");
-    let _ = fs::remove_file(&draft);
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
-    file.write_all(pkcs8)?;
-    file.sync_all()?;
-    fs::rename(&draft, path)?;
-    File::open(folder)?.sync_all()
 }
 
 fn warn_if_readable(path: &Path) -> io::Result<()> {

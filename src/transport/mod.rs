@@ -19,6 +19,7 @@ mod bandwidth;
 mod certificate;
 mod client;
 mod connection;
+mod crowd;
 mod dial;
 mod door;
 mod error;

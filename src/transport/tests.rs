@@ -346,3 +346,19 @@ pub(crate) async fn until(mut holds: impl FnMut() -> bool) {
     }
     panic!("it did not come true within 10 s");
 }
+
+#[tokio::test]
+async fn one_source_that_says_nothing_keeps_nobody_else_out() {
+    let tuning = Tuning { handshakes_max: 8, handshakes_per_source_max: 4, ..impatient() };
+    let door = door(tuning).await;
+    let mut silent = Vec::new();
+    for _ in 0..32 {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.2:0".parse().unwrap()).unwrap();
+        silent.push(socket.connect(door.local_addr()).await.unwrap());
+    }
+    let (puppet, hello) = (Puppet::new(&door), hello(1, Purpose::Control));
+    let dialled = tokio::time::timeout(Duration::from_secs(5), puppet.dial(&hello));
+    assert!(dialled.await.expect("the door has room for others").is_ok());
+    door.shutdown().await;
+}

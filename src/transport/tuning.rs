@@ -31,6 +31,9 @@ pub struct Tuning {
     /// the kernel's queue. Few enough that even a door which judges only a
     /// hundred per second is through with them within `hello_timeout`.
     pub handshakes_max: usize,
+    /// How many of them may come from one source, so that others find room.
+    /// Many nodes behind one address take turns, each for a few round trips.
+    pub handshakes_per_source_max: usize,
 }
 
 impl Default for Tuning {
@@ -46,6 +49,7 @@ impl Default for Tuning {
             probe_timeout: Duration::from_secs(5),
             redial_grace: Duration::from_secs(5),
             handshakes_max: 512,
+            handshakes_per_source_max: 64,
         }
     }
 }

@@ -28,7 +28,7 @@ impl Census {
         watch: &HealthWatch,
     ) -> Result<Self, MetadataError> {
         let rows = metadata.read(ListNodes).await?;
-        let mut unsure: HashSet<u32> = watch.suspects().iter().copied().collect();
+        let mut unsure: HashSet<u32> = watch.suspects().keys().copied().collect();
         unsure.extend(metadata.read(ListRolledBack).await?.into_iter().map(|(node, _)| node));
         let (fleet, losses, scheme) = (transfer.fleet(), watch.losses(), transfer.scheme());
         let presence = watch.presence();

@@ -1,9 +1,11 @@
 //! What a node has, compared with what the lists say that it has: after it
 //! came back with an older state than it had shown, and after it started anew.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt};
+use tokio::time::{Instant, timeout};
 
 use super::report::HealthWatch;
 use crate::metadata::{ListRolledBack, MarkCompared, Metadata, MetadataError, SegmentRow};
@@ -17,6 +19,17 @@ use crate::types::{NodeId, PieceId};
 const PIECES_MAX: u64 = 4_000_000;
 /// Pieces that are asked for at once to make sure.
 const QUESTIONS: usize = 8;
+/// How long a node may take for a page of its inventory.
+const PAGE_TIME: Duration = Duration::from_secs(15);
+/// Inventories that are fetched at once.
+const FETCHES: usize = 4;
+/// Pieces that a node may list beyond those that it has said to hold: they
+/// came meanwhile.
+const SLACK: u64 = 100_000;
+/// How long a node may take for its answers in one pass: a minute, and so much
+/// for each. One that is slower, or pretends to be, must not hold the others up.
+const ANSWERS_TIME: Duration = Duration::from_secs(60);
+const ANSWER_TIME: Duration = Duration::from_millis(250);
 
 /// The inventories that one pass compares.
 #[derive(Default)]
@@ -31,6 +44,34 @@ struct Inventory {
     missing: HashSet<PieceId>,
     /// A piece is not in it, and the node could not be asked again.
     unsure: bool,
+    /// How often the node had been suspected.
+    suspicions: u64,
+    /// How often it was asked for a piece, and how long it took to answer.
+    asked: (u32, Duration),
+}
+
+/// A piece that is not in its node's inventory, and what asking for it gave.
+struct Answer {
+    node: u32,
+    piece: PieceId,
+    outcome: Result<(), NodeError>,
+    took: Duration,
+}
+
+impl Inventory {
+    /// Takes an answer in. Whether a piece is missing that was not known to be.
+    fn hear(&mut self, answer: Answer) -> bool {
+        self.asked = (self.asked.0 + 1, self.asked.1 + answer.took);
+        self.unsure |= self.asked.1 > ANSWERS_TIME + self.asked.0 * ANSWER_TIME;
+        match answer.outcome {
+            Ok(()) => false,
+            Err(NodeError::Missing | NodeError::Damaged(_)) => self.missing.insert(answer.piece),
+            Err(_) => {
+                self.unsure = true;
+                false
+            }
+        }
+    }
 }
 
 fn beginning(id: &PieceId) -> u64 {
@@ -44,23 +85,38 @@ impl Comparison {
         transfer: &Transfer,
         watch: &HealthWatch,
     ) -> Result<Self, MetadataError> {
-        let mut due: BTreeMap<u32, Option<u64>> = watch.suspects().iter().map(|node| (*node, None)).collect();
-        due.extend(metadata.read(ListRolledBack).await?.into_iter().map(|(node, often)| (node, Some(often))));
-        let nodes = transfer.fleet().nodes();
-        let (mut comparison, mut room) = (BTreeMap::new(), PIECES_MAX);
-        for (number, rollbacks) in due {
+        let suspects = watch.suspects().clone();
+        let rolled_back: BTreeMap<u32, u64> = metadata.read(ListRolledBack).await?.into_iter().collect();
+        let due: BTreeSet<u32> = suspects.keys().chain(rolled_back.keys()).copied().collect();
+        let (mut fetches, mut room) = (Vec::new(), PIECES_MAX);
+        for number in due {
             let Some(node) = transfer.fleet().node_id(number) else { continue };
-            let Some(status) = nodes.status(node) else { continue };
-            if status.usage.pieces > room && !comparison.is_empty() {
+            let Some(status) = transfer.fleet().nodes().status(node) else { continue };
+            let pieces = status.usage.pieces;
+            if pieces > room && !fetches.is_empty() {
                 continue;
             }
-            room = room.saturating_sub(status.usage.pieces);
-            match inventory(nodes, node).await {
+            room = room.saturating_sub(pieces);
+            let nodes = transfer.fleet().nodes();
+            fetches.push(async move { (number, inventory(nodes, node, pieces.saturating_add(SLACK)).await) });
+        }
+        let fetched: Vec<_> = stream::iter(fetches).buffer_unordered(FETCHES).collect().await;
+        let mut comparison = BTreeMap::new();
+        for (number, pieces) in fetched {
+            match pieces {
                 Ok(pieces) => {
-                    let inventory = Inventory { rollbacks, pieces, missing: HashSet::new(), unsure: false };
+                    let (rollbacks, suspicions) = (rolled_back.get(&number).copied(), suspects.get(&number));
+                    let inventory = Inventory {
+                        rollbacks,
+                        pieces,
+                        missing: HashSet::new(),
+                        unsure: false,
+                        suspicions: suspicions.copied().unwrap_or(0),
+                        asked: (0, Duration::ZERO),
+                    };
                     comparison.insert(number, inventory);
                 }
-                Err(error) => tracing::debug!(%node, %error, "a node's inventory could not be fetched"),
+                Err(error) => tracing::debug!(node = number, %error, "a node's inventory could not be fetched"),
             }
         }
         Ok(Self(comparison))
@@ -74,7 +130,7 @@ impl Comparison {
         let mut doubtful = Vec::new();
         for row in rows.iter().filter(|_| !self.0.is_empty()) {
             for place in &row.pieces {
-                let Some(inventory) = self.0.get(&place.node) else { continue };
+                let Some(inventory) = self.0.get(&place.node).filter(|inventory| !inventory.unsure) else { continue };
                 let Some(id) = transfer.piece_id(row.segment, place) else { continue };
                 if inventory.pieces.binary_search(&beginning(&id)).is_err() {
                     doubtful.push((place.node, id));
@@ -84,13 +140,9 @@ impl Comparison {
         let answers = stream::iter(doubtful).map(|(number, id)| ask(transfer, number, id)).buffer_unordered(QUESTIONS);
         let answers: Vec<_> = answers.collect().await;
         let mut found = false;
-        for (number, id, answer) in answers {
-            let Some(inventory) = self.0.get_mut(&number) else { continue };
-            match answer {
-                Ok(()) => {}
-                Err(NodeError::Missing | NodeError::Damaged(_)) => found |= inventory.missing.insert(id),
-                Err(_) => inventory.unsure = true,
-            }
+        for answer in answers {
+            let inventory = self.0.get_mut(&answer.node);
+            found |= inventory.is_some_and(|inventory| inventory.hear(answer));
         }
         found
     }
@@ -113,7 +165,7 @@ impl Comparison {
                 if let Some(rollbacks) = inventory.rollbacks {
                     metadata.write(MarkCompared { node, rollbacks }).await?;
                 }
-                watch.suspects().remove(&node);
+                watch.clear(node, inventory.suspicions);
             }
             watch.set_missing(node, inventory.missing);
         }
@@ -126,11 +178,17 @@ impl Comparison {
     }
 }
 
-async fn inventory(nodes: &Nodes, node: NodeId) -> Result<Vec<u64>, NodeError> {
+/// A node's whole inventory, unless it lists more than `limit`: one that makes
+/// pieces up could go on for ever.
+async fn inventory(nodes: &Nodes, node: NodeId, limit: u64) -> Result<Vec<u64>, NodeError> {
     let (mut pieces, mut after) = (Vec::new(), None);
     loop {
-        let page = nodes.inventory(node, after, INVENTORY_PAGE_MAX).await?;
+        let page = timeout(PAGE_TIME, nodes.inventory(node, after, INVENTORY_PAGE_MAX)).await;
+        let page = page.unwrap_or(Err(NodeError::Timeout))?;
         pieces.extend(page.iter().map(|entry| beginning(&entry.id)));
+        if pieces.len() as u64 > limit {
+            return Err(NodeError::Broken("the node lists more pieces than it says to hold".to_owned()));
+        }
         match page.last() {
             Some(last) if page.len() == INVENTORY_PAGE_MAX => after = Some(last.id),
             _ => return Ok(pieces),
@@ -138,7 +196,41 @@ async fn inventory(nodes: &Nodes, node: NodeId) -> Result<Vec<u64>, NodeError> {
     }
 }
 
-async fn ask(transfer: &Transfer, number: u32, id: PieceId) -> (u32, PieceId, Result<(), NodeError>) {
-    let Some(node) = transfer.fleet().node_id(number) else { return (number, id, Err(NodeError::Offline)) };
-    (number, id, transfer.fleet().nodes().get_piece(node, id, 0..1).await.map(drop))
+async fn ask(transfer: &Transfer, node: u32, piece: PieceId) -> Answer {
+    let begun = Instant::now();
+    let outcome = match transfer.fleet().node_id(node) {
+        Some(id) => transfer.fleet().nodes().get_piece(id, piece, 0..1).await.map(drop),
+        None => Err(NodeError::Offline),
+    };
+    Answer { node, piece, outcome, took: begun.elapsed() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answers(count: u32, took_ms: u64, outcome: impl Fn() -> Result<(), NodeError>) -> Inventory {
+        let mut inventory = Inventory {
+            rollbacks: None,
+            pieces: Vec::new(),
+            missing: HashSet::new(),
+            unsure: false,
+            suspicions: 1,
+            asked: (0, Duration::ZERO),
+        };
+        for number in 0..count {
+            let piece = PieceId::from_bytes(u128::from(number).to_be_bytes());
+            inventory.hear(Answer { node: 1, piece, outcome: outcome(), took: Duration::from_millis(took_ms) });
+        }
+        inventory
+    }
+
+    #[test]
+    fn a_node_that_lists_nothing_and_answers_slowly_is_not_asked_for_ever() {
+        let honest = answers(10_000, 80, || Err(NodeError::Missing));
+        assert!(!honest.unsure && honest.missing.len() == 10_000, "a long line, and a disk that lost much");
+        assert!(answers(20, 5_000, || Ok(())).unsure, "it pretends to be slow");
+        let cut_off = answers(1, 1, || Err(NodeError::Offline));
+        assert!(cut_off.unsure && cut_off.missing.is_empty());
+    }
 }

@@ -14,8 +14,8 @@ use super::report::{HealthReport, HealthWatch};
 use super::{Step, Worker};
 use crate::env::Env;
 use crate::metadata::{
-    ChangeNode, ListDamage, ListNodes, Metadata, MetadataError, NodeChange, NodeRow, NodeSpace, NodeState,
-    RecordDamage, RecordSeen, SeenNode,
+    ChangeNode, ListDamage, Metadata, MetadataError, NodeChange, NodeRow, NodeSpace, NodeState, RecordDamage,
+    RecordSeen, SeenNode,
 };
 use crate::transfer::Transfer;
 use crate::transport::{NodeError, NodeStatus, Nodes};
@@ -114,8 +114,7 @@ impl NodeWatch {
     }
 
     async fn look(&self) -> Result<Vec<Look>, MetadataError> {
-        self.transfer.fleet().refresh(&self.metadata).await?;
-        let rows = self.metadata.read(ListNodes).await?;
+        let rows = self.transfer.fleet().refresh(&self.metadata).await?;
         let connected = self.nodes().connected().into_iter();
         let mut connected: HashMap<NodeId, NodeStatus> = connected.map(|status| (status.node, status)).collect();
         Ok(rows.into_iter().map(|row| Look { status: connected.remove(&row.node), row }).collect())

@@ -5,7 +5,7 @@
 //! clock that jumps, nor a process that was stopped, nor an outage of our own
 //! network makes nodes count as away.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 /// The most that one look at the nodes adds to the observed time.
@@ -42,7 +42,8 @@ impl Presence {
                 *seen = self.observed;
             }
         }
-        self.seen.retain(|node, _| members.iter().any(|(member, _)| member == node));
+        let members: HashSet<u32> = members.iter().map(|(node, _)| *node).collect();
+        self.seen.retain(|node, _| members.contains(node));
     }
 
     /// Whether a node counts as there.

@@ -1,7 +1,7 @@
 //! What the health loop has found, for operators, and what the node watch
 //! tells it.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -10,6 +10,9 @@ use serde::{Deserialize, Serialize};
 
 use super::presence::Presence;
 use crate::types::PieceId;
+
+/// Damaged pieces of one node that are remembered, at most.
+const DAMAGE_MAX: usize = 1_000_000;
 
 /// How the segments are, as of the last pass over all of them, and what repair
 /// does about it.
@@ -68,7 +71,7 @@ struct Shared {
     woken: AtomicBool,
     presence: Mutex<Presence>,
     losses: Mutex<Losses>,
-    suspects: Mutex<BTreeSet<u32>>,
+    suspects: Mutex<BTreeMap<u32, u64>>,
     /// Whether what was known of damage before this process is known again.
     ready: AtomicBool,
 }
@@ -148,11 +151,13 @@ impl HealthWatch {
 
     /// Adds to what is known of a node's damage; answers what is new. Nothing
     /// is taken back: a node that crashed may have forgotten what it knew, and a
-    /// piece that was made anew has another id.
+    /// piece that was made anew has another id. A node that names more than
+    /// [`DAMAGE_MAX`] is not listened to any more, since it may invent them.
     pub(super) fn add_damaged(&self, node: u32, pieces: impl IntoIterator<Item = PieceId>) -> Vec<PieceId> {
         let mut losses = self.losses_mut();
         let known = losses.damaged.get(&node).cloned().unwrap_or_default();
-        let news: Vec<PieceId> = pieces.into_iter().filter(|piece| !known.contains(piece)).collect();
+        let news = pieces.into_iter().filter(|piece| !known.contains(piece));
+        let news: Vec<PieceId> = news.take(DAMAGE_MAX.saturating_sub(known.len())).collect();
         if !news.is_empty() {
             Arc::make_mut(losses.damaged.entry(node).or_default()).extend(&news);
         }
@@ -175,10 +180,46 @@ impl HealthWatch {
 
     /// A node has started anew: its inventory shall be compared.
     pub(super) fn suspect(&self, node: u32) {
-        self.suspects().insert(node);
+        *self.suspects().entry(node).or_default() += 1;
     }
 
-    pub(super) fn suspects(&self) -> MutexGuard<'_, BTreeSet<u32>> {
+    /// A node's inventory was compared that had been suspected so often.
+    pub(super) fn clear(&self, node: u32, suspicions: u64) {
+        let mut suspects = self.suspects();
+        if suspects.get(&node) == Some(&suspicions) {
+            suspects.remove(&node);
+        }
+    }
+
+    /// The nodes to compare, and how often each was suspected since it was
+    /// compared last.
+    pub(super) fn suspects(&self) -> MutexGuard<'_, BTreeMap<u32, u64>> {
         self.0.suspects.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_start_during_a_comparison_is_not_forgotten() {
+        let watch = HealthWatch::new(Duration::ZERO);
+        watch.suspect(7);
+        let compared = watch.suspects()[&7];
+        watch.suspect(7);
+        watch.clear(7, compared);
+        assert_eq!(watch.suspects()[&7], 2, "it may have come back as an older copy meanwhile");
+        watch.clear(7, 2);
+        assert!(watch.suspects().is_empty());
+    }
+
+    #[test]
+    fn damage_that_a_node_invents_does_not_fill_the_database() {
+        let watch = HealthWatch::new(Duration::ZERO);
+        let piece = |number: usize| PieceId::from_bytes((number as u128).to_be_bytes());
+        assert_eq!(watch.add_damaged(1, (0..DAMAGE_MAX + 5).map(piece)).len(), DAMAGE_MAX);
+        assert!(watch.add_damaged(1, (0..2 * DAMAGE_MAX).map(piece)).is_empty());
+        assert_eq!(watch.add_damaged(2, [piece(1)]).len(), 1, "others are listened to");
     }
 }

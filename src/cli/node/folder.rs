@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process;
 
 use crate::cli::Failure;
-use crate::cli::durable::sync_folder;
+use crate::env::{UNFINISHED, sync_folder};
 
 const LOCK: &str = "node.lock";
 
@@ -65,7 +65,7 @@ fn refuse_foreign(path: &Path) -> Result<(), Failure> {
                 path.display()
             )));
         }
-        let left_over = name.ends_with(".new") || name == "lost+found";
+        let left_over = name.ends_with(UNFINISHED) || name == "lost+found";
         if !OURS.contains(&name.as_str()) && !left_over && !path.join("cluster.json").exists() {
             return Err(Failure::start(format!(
                 "{} is not a node's folder and not empty (it holds '{name}'): choose another path with --data",
@@ -74,6 +74,11 @@ fn refuse_foreign(path: &Path) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+/// Whether a process runs on the folder.
+pub(super) fn is_taken(path: &Path) -> bool {
+    File::open(path.join(LOCK)).is_ok_and(|lock| matches!(lock.try_lock_shared(), Err(TryLockError::WouldBlock)))
 }
 
 fn lock(path: &Path) -> Result<File, Failure> {

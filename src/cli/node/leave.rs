@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::status::report;
-use super::words::count;
 use super::{AskingCommand, wait};
 use crate::cli::settings::{Config, Environment, Flags};
-use crate::cli::{Failure, answer};
+use crate::cli::text::count;
+use crate::cli::{Failure, answer, show};
 use crate::node::local::{self, LocalError};
 use crate::node::{NodeReport, NodeState};
 use crate::wire::{Standing, StandingKind};
@@ -90,7 +90,9 @@ async fn follow(dir: &Path) -> Result<(), Failure> {
         }
         let text = progress(report.standing.as_ref(), &mut most);
         if text != said {
-            answer(&if terminal { format!("\r{text}\x1b[K") } else { format!("{text}\n") })?;
+            if !show(&if terminal { format!("\r{text}\x1b[K") } else { format!("{text}\n") })? {
+                return Ok(());
+            }
             said = text;
         }
         tokio::time::sleep(EVERY).await;

@@ -6,7 +6,6 @@ mod run;
 mod status;
 pub(super) mod store;
 mod view;
-mod words;
 
 use std::path::PathBuf;
 

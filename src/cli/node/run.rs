@@ -4,11 +4,11 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use super::words::bytes;
 use super::{folder, store};
 use crate::cli::failure::reason;
 use crate::cli::progress::Progress;
 use crate::cli::settings::{Config, Loaded};
+use crate::cli::text::bytes;
 use crate::cli::{Failure, logging, process, signals};
 use crate::env::Shutdown;
 use crate::node::{Membership, MembershipError, Node, NodeConfig, short};
@@ -84,6 +84,7 @@ fn has_joined(dir: &Path) -> bool {
 fn prepare(config: &Config, token: Option<&JoinToken>) -> Result<Prepared, Failure> {
     let dir = &config.data;
     let known = Membership::load(dir).map_err(unusable)?;
+    let before = known.clone();
     let was_joined = known.as_ref().is_some_and(Membership::has_joined);
     let capacity = capacity(config, known.as_ref())?;
     let (mut membership, new_token) = match (known, token) {
@@ -105,7 +106,9 @@ fn prepare(config: &Config, token: Option<&JoinToken>) -> Result<Prepared, Failu
     };
     membership.capacity_bytes = capacity;
     let identity = Identity::load_or_create(dir).map_err(|error| Failure::start(error.to_string()))?;
-    membership.save(dir).map_err(unusable)?;
+    if before.as_ref() != Some(&membership) {
+        membership.save(dir).map_err(unusable)?;
+    }
     if was_joined && new_token {
         tracing::info!("the node has a new token and shows it to its doors");
     }
@@ -180,7 +183,10 @@ async fn run(config: &Config, prepared: Prepared, shutdown: Shutdown) -> Result<
     };
     let node = Node::start(node_config).await;
     let node = node.map_err(|error| Failure::start(format!("the node cannot start: {error}")))?;
-    node.serve_socket().map_err(|error| Failure::io("the node's socket could not be made", &config.data, &error))?;
+    if let Err(error) = node.serve_socket() {
+        // Some file systems have no sockets; pieces can be kept there all the same.
+        tracing::warn!(%error, "the node's socket could not be made: `cairn node status` and `leave` cannot ask it");
+    }
     tracing::info!(
         "node {} lends {} to cluster {}",
         &node.node_id().to_string()[..12],

@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
 use super::view::{Painter, Rates, line, page};
-use super::{AskingCommand, wait};
+use super::{AskingCommand, folder, wait};
 use crate::cli::settings::{Config, Environment, Flags};
-use crate::cli::{Failure, answer};
+use crate::cli::{Failure, answer, show};
 use crate::node::local::{self, LocalError};
-use crate::node::{NodeReport, at_rest};
+use crate::node::{NodeReport, NodeState, at_rest};
 
 /// Show what a node holds, what it costs in traffic, and how it stands.
 ///
@@ -56,13 +56,24 @@ pub(super) async fn report(dir: &Path) -> Result<NodeReport, Failure> {
     match local::status(dir).await {
         Ok(report) => Ok(report),
         Err(LocalError::NotRunning) => {
-            at_rest(dir, SystemTime::now().into()).map_err(|error| Failure::start(error.to_string()))
+            let report = at_rest(dir, SystemTime::now().into());
+            let report = report.map_err(|error| Failure::start(error.to_string()))?;
+            Ok(if folder::is_taken(dir) { starting(report) } else { report })
         }
         Err(LocalError::Io(error)) if error.kind() == io::ErrorKind::NotFound => {
             Err(Failure::io("there is no node's folder", dir, &error))
         }
+        Err(LocalError::Io(error)) if error.kind() == io::ErrorKind::PermissionDenied => {
+            Err(Failure::io("the node in this folder belongs to another user and cannot be asked", dir, &error))
+        }
         Err(error) => Err(Failure::running(error.to_string())),
     }
+}
+
+/// A process has taken the folder and does not answer yet.
+fn starting(report: NodeReport) -> NodeReport {
+    let waiting_for = vec!["its piece store to be opened, which takes longer after a crash".to_owned()];
+    NodeReport { state: NodeState::Starting, waiting_for, ..report }
 }
 
 fn json(report: &NodeReport, pretty: bool) -> Result<String, Failure> {
@@ -85,7 +96,9 @@ async fn watch(dir: &Path, as_json: bool, terminal: bool, painter: Painter) -> R
             }
             (false, false) => line(&report, &rates),
         };
-        answer(&text)?;
+        if !show(&text)? {
+            return Ok(());
+        }
         tokio::time::sleep(EVERY).await;
     }
 }

@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use super::words::{bytes, count, duration};
+use crate::cli::text::{bytes, count, span};
 use crate::node::{Bytes, DiskReport, DoorReport, NodeReport, NodeState};
 use crate::wire::{Standing, StandingKind};
 
@@ -96,6 +96,7 @@ pub(super) fn line(report: &NodeReport, rates: &Rates) -> String {
 fn state(state: NodeState) -> (&'static str, &'static str) {
     match state {
         NodeState::Stopped => ("stopped", YELLOW),
+        NodeState::Starting => ("starting", YELLOW),
         NodeState::Connecting => ("connecting", YELLOW),
         NodeState::Serving => ("serving", GREEN),
         NodeState::Leaving => ("leaving", YELLOW),
@@ -109,8 +110,9 @@ fn head(report: &NodeReport, painter: Painter) -> String {
     let name = format!("Cairn node {}", short(&report.node));
     let since = match report.state {
         NodeState::Stopped => "not running".to_owned(),
+        NodeState::Starting => "not serving yet".to_owned(),
         _ if report.uptime_s == 0 => "not running".to_owned(),
-        _ => format!("up {}", duration(report.uptime_s)),
+        _ => format!("up {}", span(report.uptime_s)),
     };
     let rest = format!("  cluster {}  {since}", short(&report.cluster));
     let gap = COLUMNS.saturating_sub(name.len() + word.len() + rest.len());
@@ -211,13 +213,12 @@ fn standing(standing: Option<&Standing>, painter: Painter) -> Vec<String> {
     };
     let trust = usize::from(standing.trust_permille.min(1000));
     let bar = "■".repeat(trust / 100) + &"□".repeat(10 - trust / 100);
-    let audits = standing.audits_passed + standing.audits_failed;
     let mut lines = vec![format!(
-        "Standing  {}   trust {bar} {:.1} %   {} of {} audits passed",
+        "Standing  {}   trust {bar} {:.1} %   audits: {} right, {} wrong",
         painter.paint(colour, word),
         trust as f64 / 10.0,
         count(standing.audits_passed),
-        count(audits)
+        count(standing.audits_failed)
     )];
     lines.extend(wrap(&standing.sentence).map(|text| format!("          {text}")));
     lines
@@ -233,7 +234,7 @@ fn doors(doors: &[DoorReport], painter: Painter) -> Vec<String> {
             1 => ", 1 connection".to_owned(),
             connections => format!(", {connections} connections"),
         };
-        format!("{title:<10}{dot} {}  {} {}{lines}", door.door, door.state, duration(door.since_s))
+        format!("{title:<10}{dot} {}  {} {}{lines}", door.door, door.state, span(door.since_s))
     };
     doors.iter().enumerate().map(row).collect()
 }
@@ -339,7 +340,7 @@ mod tests {
             "82.4 % of 500 GB in 193,204 pieces (1,203 in the trash), 2 damaged",
             "12.3 GB",
             "limit 20.0 MB/s",
-            "suspended   trust ■■■■■■■■□□ 87.3 %   1,204 of 1,205 audits passed",
+            "suspended   trust ■■■■■■■■□□ 87.3 %   audits: 1,204 right, 1 wrong",
             "● door.example.org:9100  connected 1 h 6 min, 2 connections",
         ] {
             assert!(text.contains(words), "'{words}' is missing:\n{text}");

@@ -3,7 +3,6 @@
 //! process runs, by opening the database themselves.
 
 mod open;
-pub(super) mod text;
 
 use std::path::{Path, PathBuf};
 

@@ -18,7 +18,7 @@ use crate::env::{Env, Shutdown};
 /// stop.
 ///
 /// # Errors
-/// When the socket cannot be made or the address cannot be listened on.
+/// When the address cannot be listened on.
 pub(in crate::cli) async fn open_doors(
     config: &Config,
     kind: Kind,
@@ -28,8 +28,13 @@ pub(in crate::cli) async fn open_doors(
     shutdown: &Shutdown,
     background: &mut JoinSet<()>,
 ) -> Result<(), Failure> {
-    let failed = |error: io::Error| Failure::io("the operator's socket could not be made", layout.path(), &error);
-    background.spawn(serve_unix(layout.path(), operator.clone(), shutdown.clone()).map_err(failed)?);
+    match serve_unix(layout.path(), operator.clone(), shutdown.clone()) {
+        Ok(serving) => drop(background.spawn(serving)),
+        // Some file systems have no sockets; S3 can be served all the same.
+        Err(error) => {
+            tracing::warn!(%error, "the operator's socket could not be made: only --admin reaches this process")
+        }
+    }
     // To `cairn up` the setting says nothing: it is there for who asks elsewhere.
     let Some(address) = config.admin.as_ref().filter(|_| kind == Kind::Gateway) else { return Ok(()) };
     let address = address.as_str();

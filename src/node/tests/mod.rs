@@ -1,6 +1,5 @@
 //! Nodes with real stores behind a real door, over loopback.
 
-mod cost;
 mod leaving;
 mod wire;
 

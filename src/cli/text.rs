@@ -2,25 +2,25 @@
 
 use std::collections::BTreeMap;
 
-const UNITS: [&str; 6] = ["kB", "MB", "GB", "TB", "PB", "EB"];
-
-/// Bytes with three digits or so: `1.5 GB`.
-pub(in crate::cli) fn bytes(count: u64) -> String {
-    if count < 1000 {
-        return format!("{count} B");
+/// A size in the unit that leaves one to three digits before the point:
+/// `1.50 GB`.
+pub(super) fn bytes(count: u64) -> String {
+    let units = ["B", "kB", "MB", "GB", "TB", "PB", "EB"];
+    let (mut value, mut unit) = (count as f64, 0);
+    while value >= 999.5 && unit + 1 < units.len() {
+        (value, unit) = (value / 1000.0, unit + 1);
     }
-    let mut value = count as f64 / 1000.0;
-    let mut unit = 0;
-    while value >= 999.5 && unit + 1 < UNITS.len() {
-        value /= 1000.0;
-        unit += 1;
-    }
-    let digits = usize::from(value < 99.95);
-    format!("{value:.digits$} {}", UNITS[unit])
+    let digits = match value {
+        _ if unit == 0 => 0,
+        value if value < 9.995 => 2,
+        value if value < 99.95 => 1,
+        _ => 0,
+    };
+    format!("{value:.digits$} {}", units[unit])
 }
 
 /// A whole number with its thousands apart: `1,234,567`.
-pub(in crate::cli) fn count(number: u64) -> String {
+pub(super) fn count(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
     for (at, digit) in digits.char_indices() {
@@ -33,7 +33,7 @@ pub(in crate::cli) fn count(number: u64) -> String {
 }
 
 /// A time in its two largest units: `3 d 4 h`.
-pub(in crate::cli) fn span(seconds: u64) -> String {
+pub(super) fn span(seconds: u64) -> String {
     let units = [(86_400, "d"), (3600, "h"), (60, "min"), (1, "s")];
     let Some(first) = units.iter().position(|(size, _)| seconds >= *size) else { return "0 s".to_owned() };
     let (size, name) = units[first];
@@ -45,7 +45,7 @@ pub(in crate::cli) fn span(seconds: u64) -> String {
 }
 
 /// How long ago something was.
-pub(in crate::cli) fn ago(now_ms: i64, then_ms: Option<i64>) -> String {
+pub(super) fn ago(now_ms: i64, then_ms: Option<i64>) -> String {
     then_ms.map_or_else(
         || "never".to_owned(),
         |then| format!("{} ago", span(now_ms.saturating_sub(then).max(0) as u64 / 1000)),
@@ -53,7 +53,7 @@ pub(in crate::cli) fn ago(now_ms: i64, then_ms: Option<i64>) -> String {
 }
 
 /// How much of the whole there is, as a bar.
-pub(in crate::cli) fn bar(part: u64, whole: u64, width: usize) -> String {
+pub(super) fn bar(part: u64, whole: u64, width: usize) -> String {
     let share = if whole == 0 { 0.0 } else { (part as f64 / whole as f64).min(1.0) };
     let mut full = (share * width as f64).round() as usize;
     // Something is not nothing.
@@ -62,17 +62,17 @@ pub(in crate::cli) fn bar(part: u64, whole: u64, width: usize) -> String {
 }
 
 /// Labels as they are written on a command line.
-pub(in crate::cli) fn labels(labels: &BTreeMap<String, String>) -> String {
+pub(super) fn labels(labels: &BTreeMap<String, String>) -> String {
     labels.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(" ")
 }
 
 /// Text that somebody else wrote, fit for a terminal.
-pub(in crate::cli) fn plain(text: &str) -> String {
+pub(super) fn plain(text: &str) -> String {
     text.chars().map(|letter| if letter.is_control() { '?' } else { letter }).collect()
 }
 
 /// As many first digits of an id as tell it from all others, at least eight.
-pub(in crate::cli) fn short_ids<'a>(ids: impl Iterator<Item = &'a str> + Clone) -> usize {
+pub(super) fn short_ids<'a>(ids: impl Iterator<Item = &'a str> + Clone) -> usize {
     let mut sorted: Vec<&str> = ids.collect();
     sorted.sort_unstable();
     let common = |pair: &[&str]| pair[0].bytes().zip(pair[1].bytes()).take_while(|(one, other)| one == other).count();
@@ -80,7 +80,7 @@ pub(in crate::cli) fn short_ids<'a>(ids: impl Iterator<Item = &'a str> + Clone) 
 }
 
 /// Columns under their names, two spaces apart.
-pub(in crate::cli) fn table(names: &[&str], rows: &[Vec<String>]) -> String {
+pub(super) fn table(names: &[&str], rows: &[Vec<String>]) -> String {
     let rows: Vec<Vec<String>> = rows.iter().map(|row| row.iter().map(|cell| plain(cell)).collect()).collect();
     let width = |column: usize| {
         let cells = rows.iter().map(|row| row[column].chars().count());
@@ -98,7 +98,7 @@ pub(in crate::cli) fn table(names: &[&str], rows: &[Vec<String>]) -> String {
 }
 
 /// Names and what belongs to them, a line each. What is empty is left out.
-pub(in crate::cli) fn lines(pairs: &[(&str, String)]) -> String {
+pub(super) fn lines(pairs: &[(&str, String)]) -> String {
     let width = pairs.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
     let told = pairs.iter().filter(|(_, value)| !value.is_empty());
     told.map(|(name, value)| format!("{name:width$}  {}\n", plain(value))).collect()
@@ -113,10 +113,11 @@ mod tests {
         for (number, text) in [
             (0, "0 B"),
             (999, "999 B"),
-            (1000, "1.0 kB"),
-            (1_550_000, "1.6 MB"),
+            (1000, "1.00 kB"),
+            (12_345, "12.3 kB"),
+            (1_557_000, "1.56 MB"),
             (99_960, "100 kB"),
-            (999_600, "1.0 MB"),
+            (999_600, "1.00 MB"),
             (123_456_789_000, "123 GB"),
             (u64::MAX, "18.4 EB"),
         ] {

@@ -6,11 +6,12 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 /// What the name of a half-written file ends with.
-pub(super) const UNFINISHED: &str = ".unfinished";
+pub const UNFINISHED: &str = ".unfinished";
 
 /// Writes `dir/name`, readable by its owner alone: a file of another name is
 /// made whole and durable first and then takes the place of the old one.
-pub(super) fn write_private(dir: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
+/// Durable on return; it waits for the disk.
+pub fn write_private(dir: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
     let unfinished = dir.join(format!("{name}{UNFINISHED}"));
     // One that was left behind may have other permissions or be a link.
     match fs::remove_file(&unfinished) {
@@ -30,7 +31,7 @@ pub(super) fn write_private(dir: &Path, name: &str, bytes: &[u8]) -> io::Result<
 }
 
 /// Makes the names in a folder durable.
-pub(super) fn sync_folder(dir: &Path) -> io::Result<()> {
+pub fn sync_folder(dir: &Path) -> io::Result<()> {
     File::open(dir)?.sync_all()
 }
 
