@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use super::checksums::{decode_checksum, encode_checksum};
 use super::codec::{Reader, Writer};
 
-use super::tx::{MetadataError, Tx, params};
+use super::dialect::Lock;
+use super::tx::{MetadataError, Row, Tx, params};
 use crate::digest::Checksum;
 use crate::types::{BodyId, StreamId};
 
@@ -102,20 +103,59 @@ pub(super) async fn reference(tx: &mut Tx<'_>, body: &BodyId) -> Result<bool, Me
     Ok(tx.execute(sql, params![body.as_bytes()]).await? == 1)
 }
 
-/// Gives a reference back. The last one takes the body away and leaves its
-/// spans to the garbage, which a worker gives back later.
-pub(super) async fn release(tx: &mut Tx<'_>, body: &BodyId) -> Result<(), MetadataError> {
-    let sql = "UPDATE bodies SET refs = refs - 1 WHERE body_id = ?1 RETURNING refs";
-    let row = tx.first(sql, params![body.as_bytes()]).await?;
-    let row = row.ok_or_else(|| MetadataError::Corrupt(format!("body {body} is missing")))?;
-    if row.int(0)? > 0 {
+/// Gives references back, each as often as it stands here. The last one takes
+/// the body away and leaves its spans to the garbage, which a worker gives
+/// back later.
+pub(super) async fn release(tx: &mut Tx<'_>, bodies: &[BodyId]) -> Result<(), MetadataError> {
+    let mut dead: Vec<BodyId> = Vec::new();
+    for (count, bodies) in by_count(bodies) {
+        let sql = "UPDATE bodies SET refs = refs - ?2 WHERE body_id IN (SELECT value FROM rarray(?1)) \
+                   RETURNING body_id, refs";
+        let ids: Vec<&[u8]> = bodies.iter().map(|body| &body.as_bytes()[..]).collect();
+        let rows = lock_and_query(tx, sql, &ids, count).await?;
+        if rows.len() != ids.len() {
+            return Err(MetadataError::Corrupt(format!("of {} bodies only {} are there", ids.len(), rows.len())));
+        }
+        for row in rows.iter().filter(|row| row.int(1).is_ok_and(|refs| refs <= 0)) {
+            dead.push(BodyId::from_bytes(row.array(0)?));
+        }
+    }
+    if dead.is_empty() {
         return Ok(());
     }
-    let sql = "DELETE FROM bodies WHERE body_id = ?1 RETURNING spans";
-    if let Some(row) = tx.first(sql, params![body.as_bytes()]).await? {
-        super::garbage::leave(tx, row.bytes(0)?).await?;
+    let sql = "DELETE FROM bodies WHERE body_id IN (SELECT value FROM rarray(?1)) RETURNING spans";
+    let ids: Vec<&[u8]> = dead.iter().map(|body| &body.as_bytes()[..]).collect();
+    let rows = tx.query(sql, params![&ids[..]]).await?;
+    let spans = rows.iter().map(|row| decode_spans(row.bytes(0)?)).collect::<Result<Vec<_>, _>>()?;
+    super::garbage::leave(tx, spans).await
+}
+
+/// Rows are locked in their order before they are changed, so that nobody who
+/// does the same with others of them waits in a circle.
+async fn lock_and_query(
+    tx: &mut Tx<'_>,
+    sql: &'static str,
+    ids: &[&[u8]],
+    count: u64,
+) -> Result<Vec<Row>, MetadataError> {
+    if ids.len() > 1 && tx.is_concurrent() {
+        let lock = "SELECT 1 FROM bodies WHERE body_id IN (SELECT value FROM rarray(?1)) ORDER BY body_id";
+        tx.query_locked(Lock::Change, lock, params![ids]).await?;
     }
-    Ok(())
+    tx.query(sql, params![ids, count]).await
+}
+
+/// The ids that stand there once, twice, and so on; each group ascending.
+fn by_count(ids: &[BodyId]) -> BTreeMap<u64, Vec<BodyId>> {
+    let mut counts: BTreeMap<BodyId, u64> = BTreeMap::new();
+    for id in ids {
+        *counts.entry(*id).or_default() += 1;
+    }
+    let mut groups: BTreeMap<u64, Vec<BodyId>> = BTreeMap::new();
+    for (id, count) in counts {
+        groups.entry(count).or_default().push(id);
+    }
+    groups
 }
 
 /// How often each stream stands in these spans.

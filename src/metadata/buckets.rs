@@ -1,5 +1,6 @@
 //! Buckets.
 
+use super::dialect::Lock;
 use super::tx::{MetadataError, Operation, Row, Tx, params};
 use crate::types::limits::BUCKETS_MAX;
 use crate::types::{BucketName, UnixMillis};
@@ -21,8 +22,17 @@ fn bucket_row(row: &Row) -> Result<BucketRow, MetadataError> {
 }
 
 pub(super) async fn find(tx: &mut Tx<'_>, name: &BucketName) -> Result<Option<BucketRow>, MetadataError> {
+    find_locked(tx, Lock::None, name).await
+}
+
+/// The bucket; whoever puts something into it locks its existence first.
+pub(super) async fn find_locked(
+    tx: &mut Tx<'_>,
+    lock: Lock,
+    name: &BucketName,
+) -> Result<Option<BucketRow>, MetadataError> {
     let sql = "SELECT bucket_no, name, created_ms FROM buckets WHERE name = ?1";
-    tx.first(sql, params![name.as_str()]).await?.as_ref().map(bucket_row).transpose()
+    tx.first_locked(lock, sql, params![name.as_str()]).await?.as_ref().map(bucket_row).transpose()
 }
 
 /// One bucket.
@@ -65,13 +75,16 @@ impl Operation for CreateBucket {
         if find(tx, &self.name).await?.is_some() {
             return Ok(CreatedBucket::Exists);
         }
+        // Whoever else makes one waits here, so that all are counted.
+        tx.counter("bucket", Lock::Change).await?;
         let count = tx.first("SELECT COUNT(*) FROM buckets", &[]).await?.map_or(Ok(0), |row| row.u64(0))?;
         if count >= BUCKETS_MAX.into() {
             return Ok(CreatedBucket::TooMany);
         }
         let number = tx.next("bucket").await?;
-        let insert = "INSERT INTO buckets (bucket_no, name, created_ms) VALUES (?1, ?2, ?3)";
-        tx.execute(insert, params![number, self.name.as_str(), self.now]).await?;
+        let insert = "INSERT INTO buckets (bucket_no, name, created_ms) VALUES (?1, ?2, ?3) \
+                      ON CONFLICT DO NOTHING";
+        tx.insert_new(insert, params![number, self.name.as_str(), self.now]).await?;
         Ok(CreatedBucket::New(BucketRow { number, name: self.name.clone(), created: self.now }))
     }
 }
@@ -97,16 +110,33 @@ impl Operation for DeleteBucket {
     type Output = DeletedBucket;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<DeletedBucket, MetadataError> {
-        let Some(bucket) = find(tx, &self.name).await? else {
-            return Ok(DeletedBucket::Missing);
-        };
-        let object = "SELECT 1 FROM objects WHERE bucket_no = ?1 LIMIT 1";
-        if tx.first(object, params![bucket.number]).await?.is_some() {
-            return Ok(DeletedBucket::NotEmpty);
+        // One that is in use is found out without waiting for its users.
+        if tx.is_concurrent()
+            && let Err(outcome) = self.empty(tx, Lock::None).await?
+        {
+            return Ok(outcome);
         }
+        let bucket = match self.empty(tx, Lock::Change).await? {
+            Ok(bucket) => bucket,
+            Err(outcome) => return Ok(outcome),
+        };
         super::uploads::abort_all(tx, bucket.number).await?;
         tx.execute("DELETE FROM buckets WHERE bucket_no = ?1", params![bucket.number]).await?;
         Ok(DeletedBucket::Gone)
+    }
+}
+
+impl DeleteBucket {
+    /// The bucket, if it is there and holds nothing.
+    async fn empty(&self, tx: &mut Tx<'_>, lock: Lock) -> Result<Result<BucketRow, DeletedBucket>, MetadataError> {
+        let Some(bucket) = find_locked(tx, lock, &self.name).await? else {
+            return Ok(Err(DeletedBucket::Missing));
+        };
+        let object = "SELECT 1 FROM objects WHERE bucket_no = ?1 LIMIT 1";
+        match tx.first(object, params![bucket.number]).await? {
+            Some(_) => Ok(Err(DeletedBucket::NotEmpty)),
+            None => Ok(Ok(bucket)),
+        }
     }
 }
 
@@ -125,7 +155,7 @@ impl Operation for ListBuckets {
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Vec<BucketRow>, MetadataError> {
         let sql = "SELECT bucket_no, name, created_ms FROM buckets \
-                   WHERE name > ?1 AND name >= ?2 AND substr(name, 1, ?3) = ?2 ORDER BY name LIMIT ?4";
+                   WHERE name > ?1 AND name >= ?2 AND substr(name, 1, CAST(?3 AS INTEGER)) = ?2 ORDER BY name LIMIT ?4";
         let after = self.after.as_deref().unwrap_or_default();
         let prefix_bytes = self.prefix.len() as u64;
         let rows = tx.query(sql, params![after, self.prefix.as_str(), prefix_bytes, self.limit]).await?;

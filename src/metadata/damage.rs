@@ -1,5 +1,6 @@
 //! Pieces that their own node says its disk has lost or changed.
 
+use super::dialect::Lock;
 use super::nodes::NodeState;
 use super::tx::{MetadataError, Operation, Tx, params};
 use crate::types::PieceId;
@@ -18,14 +19,14 @@ impl Operation for RecordDamage {
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<(), MetadataError> {
         let member = "SELECT 1 FROM nodes WHERE node_no = ?1 AND state < ?2";
-        if tx.first(member, params![self.node, NodeState::Gone as i64]).await?.is_none() {
+        if tx.first_locked(Lock::Exists, member, params![self.node, NodeState::Gone as i64]).await?.is_none() {
             return Ok(());
         }
         let sql = "INSERT INTO damaged (node_no, piece_id) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
-        for piece in &self.pieces {
-            tx.execute(sql, params![self.node, piece.as_bytes()]).await?;
-        }
-        Ok(())
+        let mut pieces: Vec<&PieceId> = self.pieces.iter().collect();
+        pieces.sort();
+        let rows: Vec<_> = pieces.iter().map(|piece| params![self.node, piece.as_bytes()].to_vec()).collect();
+        tx.execute_each(sql, &rows).await.map(drop)
     }
 }
 

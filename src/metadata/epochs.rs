@@ -4,7 +4,12 @@
 //! in. Reclaim takes the oldest leased epoch first and condemns only older
 //! pieces; a lease that has run out is removed by reclaim alone, and a commit
 //! whose lease is gone fails. So a clock that jumps loses nothing.
+//!
+//! An epoch is handed out under the lock of its counter, which is held until
+//! the lease stands in the table. Who locks the counter first and looks at the
+//! leases then misses none that is older than the counter.
 
+use super::dialect::Lock;
 use super::tx::{MetadataError, Operation, Tx, params};
 use crate::types::Epoch;
 
@@ -34,6 +39,7 @@ impl Operation for AcquireLease {
     type Output = Epoch;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Epoch, MetadataError> {
+        tx.take_turn(true).await;
         let epoch = tx.next("epoch").await?;
         let expires = tx.now().await?.0 + LEASE_MS;
         let insert = "INSERT INTO leases (holder, oldest_epoch, expires_ms) VALUES (?1, ?2, ?3) \
@@ -56,10 +62,12 @@ impl Operation for RenewLease {
     type Output = Epoch;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Epoch, MetadataError> {
+        tx.take_turn(true).await;
         let epoch = tx.next("epoch").await?;
         let oldest = self.oldest.map_or(epoch, |oldest| oldest.0);
         let expires = tx.now().await?.0 + LEASE_MS;
-        let update = "UPDATE leases SET oldest_epoch = MAX(oldest_epoch, ?2), expires_ms = ?3 WHERE holder = ?1";
+        let update = "UPDATE leases SET expires_ms = ?3, \
+                      oldest_epoch = CASE WHEN oldest_epoch > ?2 THEN oldest_epoch ELSE ?2 END WHERE holder = ?1";
         match tx.execute(update, params![&self.holder.0, oldest, expires]).await? {
             1 => Ok(Epoch(epoch)),
             _ => Err(MetadataError::LeaseLost),
@@ -67,10 +75,12 @@ impl Operation for RenewLease {
     }
 }
 
-/// Fails unless the lease still covers its epoch.
+/// Fails unless the lease still covers its epoch. It stays as it is until the
+/// transaction's end.
 pub(super) async fn check(tx: &mut Tx<'_>, lease: &Lease) -> Result<(), MetadataError> {
     let sql = "SELECT 1 FROM leases WHERE holder = ?1 AND oldest_epoch <= ?2";
-    match tx.first(sql, params![&lease.holder.0, lease.epoch.0]).await? {
+    tx.take_turn(false).await;
+    match tx.first_locked(Lock::Share, sql, params![&lease.holder.0, lease.epoch.0]).await? {
         Some(_) => Ok(()),
         None => Err(MetadataError::LeaseLost),
     }

@@ -1,32 +1,49 @@
 //! What nothing refers to any more, on its way out: first the spans of bodies
 //! and parts, then the pieces of segments. Workers carry it on in small steps.
 
+use std::collections::BTreeMap;
+
 use super::bodies::{Span, decode_spans, encode_spans};
+use super::dialect::{Lock, Sequence};
 use super::nodes::NodeState;
 use super::segments::PiecePlace;
-use super::tx::{MetadataError, Operation, Row, Tx, params};
-use crate::types::{Incarnation, PieceNumber, SegmentId};
+use super::tx::{MetadataError, Operation, Param, Row, Tx, params};
+use crate::types::{Incarnation, PieceNumber, SegmentId, UnixMillis};
 
-/// Leaves encoded spans behind that held one reference each.
-pub(super) async fn leave(tx: &mut Tx<'_>, spans: &[u8]) -> Result<(), MetadataError> {
-    let number = tx.next("garbage").await?;
+/// Spans in one row of garbage: a worker writes the row anew after each step.
+const SPANS_AT_ONCE: usize = 10_000;
+
+/// Leaves spans behind that held one reference each.
+pub(super) async fn leave(tx: &mut Tx<'_>, spans: Vec<Vec<Span>>) -> Result<(), MetadataError> {
+    let spans = spans.concat();
+    if spans.is_empty() {
+        return Ok(());
+    }
     let now = tx.now().await?;
-    let sql = "INSERT INTO garbage (garbage_no, left_ms, spans) VALUES (?1, ?2, ?3)";
-    tx.execute(sql, params![number, now, spans]).await?;
+    for spans in spans.chunks(SPANS_AT_ONCE) {
+        let number = tx.draw(Sequence::Garbage).await?;
+        let sql = "INSERT INTO garbage (garbage_no, left_ms, spans) VALUES (?1, ?2, ?3)";
+        tx.execute(sql, params![number, now, &encode_spans(spans)]).await?;
+    }
     Ok(())
 }
 
+/// Condemns pieces of a segment that this transaction has for itself.
 pub(super) async fn condemn(tx: &mut Tx<'_>, segment: SegmentId, pieces: &[PiecePlace]) -> Result<(), MetadataError> {
-    // Nobody could ever tell a node that is gone.
-    let sql = "INSERT INTO condemned (node_no, segment_id, piece, incarnation) \
-               SELECT ?1, ?2, ?3, ?4 WHERE NOT EXISTS (SELECT 1 FROM nodes WHERE node_no = ?1 AND state >= ?5) \
-               ON CONFLICT DO NOTHING";
-    for place in pieces {
-        let (piece, incarnation) = (u32::from(place.piece.0), place.incarnation.0);
-        let gone = NodeState::Gone as i64;
-        tx.execute(sql, params![place.node, segment.as_bytes(), piece, incarnation, gone]).await?;
+    // Nobody could ever tell a node that is gone. One that is not, does not go meanwhile.
+    let nodes: Vec<i64> = pieces.iter().map(|place| place.node.into()).collect();
+    if tx.is_concurrent() {
+        let sql = "SELECT 1 FROM nodes WHERE node_no IN (SELECT value FROM rarray(?1)) ORDER BY node_no";
+        tx.query_locked(Lock::Exists, sql, params![&nodes[..]]).await?;
     }
-    Ok(())
+    let sql = "INSERT INTO condemned (node_no, segment_id, piece, incarnation) \
+               SELECT CAST(?1 AS BIGINT), ?2, CAST(?3 AS BIGINT), CAST(?4 AS BIGINT) \
+               WHERE NOT EXISTS (SELECT 1 FROM nodes WHERE node_no = ?1 AND state >= ?5) ON CONFLICT DO NOTHING";
+    let row = |place: &PiecePlace| {
+        let (piece, incarnation) = (u32::from(place.piece.0), place.incarnation.0);
+        params![place.node, segment.as_bytes(), piece, incarnation, NodeState::Gone as i64].to_vec()
+    };
+    tx.execute_each(sql, &pieces.iter().map(row).collect::<Vec<_>>()).await.map(drop)
 }
 
 /// Gives the streams of some garbage back: a bounded amount, since writers
@@ -49,7 +66,7 @@ impl Operation for ReleaseGarbage {
         let mut found = false;
         let sql = "SELECT garbage_no, spans FROM garbage WHERE left_ms <= ?1 ORDER BY garbage_no LIMIT 1";
         while room > 0
-            && let Some(row) = tx.first(sql, params![before]).await?
+            && let Some(row) = tx.first_locked(Lock::Take, sql, params![before]).await?
         {
             found = true;
             let left = release(tx, decode_spans(row.bytes(1)?)?, &mut room).await?;
@@ -67,7 +84,9 @@ impl Operation for ReleaseGarbage {
 }
 
 /// Gives spans back as long as there is room; answers those that are left.
+/// The least streams come first, as everybody locks them.
 async fn release(tx: &mut Tx<'_>, mut spans: Vec<Span>, room: &mut usize) -> Result<Vec<Span>, MetadataError> {
+    spans.sort_by_key(|span| std::cmp::Reverse(span.stream));
     while let Some(span) = spans.pop() {
         let released = super::streams::release(tx, &span.stream).await?;
         *room = room.saturating_sub(released + 1);
@@ -107,11 +126,20 @@ impl Operation for CondemnPieces {
     type Output = ();
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<(), MetadataError> {
+        let mut segments: BTreeMap<SegmentId, Vec<PiecePlace>> = BTreeMap::new();
         for CondemnedPiece { segment, place } in &self.pieces {
-            let row = super::segments::find(tx, &[*segment]).await?.pop();
-            if !row.is_some_and(|row| row.pieces.contains(place)) {
-                condemn(tx, *segment, &[*place]).await?;
-            }
+            segments.entry(*segment).or_default().push(*place);
+        }
+        let ids: Vec<SegmentId> = segments.keys().copied().collect();
+        let found = super::segments::find_locked(tx, Lock::Change, &ids).await?;
+        let listed: BTreeMap<SegmentId, Vec<PiecePlace>> =
+            found.into_iter().map(|row| (row.segment, row.pieces)).collect();
+        let missing: Vec<SegmentId> = ids.into_iter().filter(|id| !listed.contains_key(id)).collect();
+        super::segments::stay_missing(tx, &missing).await?;
+        for (segment, mut pieces) in segments {
+            let listed = listed.get(&segment).map_or(&[][..], Vec::as_slice);
+            pieces.retain(|place| !listed.contains(place));
+            condemn(tx, segment, &pieces).await?;
         }
         Ok(())
     }
@@ -135,6 +163,20 @@ impl Operation for PiecesToTrash {
     }
 }
 
+/// The columns that tell pieces apart, in the table's order, and a time.
+fn columns(pieces: &[CondemnedPiece], time: Option<UnixMillis>) -> Vec<Vec<Param<'_>>> {
+    let mut pieces: Vec<&CondemnedPiece> = pieces.iter().collect();
+    pieces.sort_by_key(|piece| (piece.place.node, piece.segment, piece.place.piece, piece.place.incarnation));
+    let mut rows = Vec::with_capacity(pieces.len());
+    for CondemnedPiece { segment, place } in pieces {
+        let (piece, incarnation) = (u32::from(place.piece.0), place.incarnation.0);
+        let mut row = params![place.node, segment.as_bytes(), piece, incarnation].to_vec();
+        row.extend(time.map(Param::from));
+        rows.push(row);
+    }
+    rows
+}
+
 /// Notes that pieces are in their node's trash since now.
 pub struct MarkTrashed {
     /// Which ones.
@@ -148,11 +190,7 @@ impl Operation for MarkTrashed {
         let now = tx.now().await?;
         let sql = "UPDATE condemned SET trashed_ms = ?5 \
                    WHERE node_no = ?1 AND segment_id = ?2 AND piece = ?3 AND incarnation = ?4";
-        for CondemnedPiece { segment, place } in &self.pieces {
-            let (piece, incarnation) = (u32::from(place.piece.0), place.incarnation.0);
-            tx.execute(sql, params![place.node, segment.as_bytes(), piece, incarnation, now]).await?;
-        }
-        Ok(())
+        tx.execute_each(sql, &columns(&self.pieces, Some(now))).await.map(drop)
     }
 }
 
@@ -188,10 +226,6 @@ impl Operation for ForgetCondemned {
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<(), MetadataError> {
         let sql = "DELETE FROM condemned WHERE node_no = ?1 AND segment_id = ?2 AND piece = ?3 AND incarnation = ?4";
-        for CondemnedPiece { segment, place } in &self.pieces {
-            let (piece, incarnation) = (u32::from(place.piece.0), place.incarnation.0);
-            tx.execute(sql, params![place.node, segment.as_bytes(), piece, incarnation]).await?;
-        }
-        Ok(())
+        tx.execute_each(sql, &columns(&self.pieces, None)).await.map(drop)
     }
 }

@@ -22,12 +22,14 @@ mod checksums;
 mod cluster;
 mod codec;
 mod damage;
+mod dialect;
 mod doors;
 mod epochs;
 mod garbage;
 mod list;
 mod nodes;
 mod objects;
+mod postgres;
 mod repairs;
 mod schema;
 mod segments;
@@ -55,6 +57,7 @@ pub use objects::{
     CommitObject, CommitShared, CopyObject, Current, DeleteObjects, FindObject, FindStreams, FoundObject, InlineStream,
     NewObject, ObjectContent, Refusal, SharedMember, Source, check_condition,
 };
+pub use postgres::{PostgresAddress, PostgresOptions};
 pub use repairs::{ClaimSegment, IsDrained, LetGo, ListRolledBack, MarkCompared, ReplacePieces, ScanSegments};
 pub use segments::{FindSegments, NewSegment, PiecePlace, SegmentRow};
 pub use sqlite::SqliteOptions;

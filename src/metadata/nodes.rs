@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use super::codec::{Reader, Writer, decode_labels, encode_labels};
+use super::dialect::Lock;
 use super::tx::{MetadataError, Operation, Row, Tx, params};
 use crate::types::{InstanceId, NodeId, UnixMillis};
 
@@ -159,9 +160,13 @@ impl Operation for FindNode {
 }
 
 pub(super) async fn find(tx: &mut Tx<'_>, node: NodeId) -> Result<Option<NodeRow>, MetadataError> {
+    find_locked(tx, Lock::None, node).await
+}
+
+pub(super) async fn find_locked(tx: &mut Tx<'_>, lock: Lock, node: NodeId) -> Result<Option<NodeRow>, MetadataError> {
     let sql = "SELECT node_no, node_id, state, reason, place, labels, said, joined_ms, seen_ms, address, software, \
                space, wrong_shares, rollbacks, start_counter, log_position FROM nodes WHERE node_id = ?1";
-    tx.first(sql, params![node.as_bytes()]).await?.as_ref().map(node_row).transpose()
+    tx.first_locked(lock, sql, params![node.as_bytes()]).await?.as_ref().map(node_row).transpose()
 }
 
 /// Registers a node, or takes one back that had gone: it joins now, so that its
@@ -180,9 +185,8 @@ pub(super) async fn enlist(
     }
     let number = tx.next("node").await?;
     let insert = "INSERT INTO nodes (node_no, node_id, state, place, labels, joined_ms, start_counter, log_position) \
-                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0, 0)";
-    tx.execute(insert, params![number, node.as_bytes(), active, place, &labels, now]).await?;
-    Ok(())
+                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0, 0) ON CONFLICT DO NOTHING";
+    tx.insert_new(insert, params![number, node.as_bytes(), active, place, &labels, now]).await
 }
 
 /// Puts a node of this process into a folder. One that is known already and
@@ -206,7 +210,7 @@ impl Operation for PlaceNode {
         }
         let place = self.place.as_str();
         tx.execute("UPDATE nodes SET place = NULL WHERE place = ?1", params![place]).await?;
-        match find(tx, self.node).await? {
+        match find_locked(tx, Lock::Change, self.node).await? {
             Some(row) if row.state != NodeState::Gone => {
                 let sql = "UPDATE nodes SET place = ?2 WHERE node_id = ?1";
                 tx.execute(sql, params![self.node.as_bytes(), place]).await.map(drop)
@@ -240,7 +244,7 @@ impl Operation for RecordHello {
     type Output = bool;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<bool, MetadataError> {
-        let row = find(tx, self.node).await?;
+        let row = find_locked(tx, Lock::Change, self.node).await?;
         let row = row.ok_or_else(|| MetadataError::Failed(format!("node {} is not registered", self.node)))?;
         let sql = "SELECT 1 FROM nodes WHERE node_id = ?1 AND last_instance = ?2";
         let (starts, instance) = (self.start_counter.min(i64::MAX as u64), self.instance.as_bytes());
@@ -295,12 +299,15 @@ impl Operation for RecordSeen {
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<(), MetadataError> {
         let now = tx.now().await?;
-        let sql = "UPDATE nodes SET seen_ms = ?2, space = ?3, log_position = MAX(log_position, ?4), \
-                   wrong_shares = wrong_shares + ?5 WHERE node_no = ?1";
-        for node in &self.nodes {
-            let (position, space) = (node.log_position.min(i64::MAX as u64), encode_space(&node.space));
-            tx.execute(sql, params![node.number, now, &space, position, node.wrong_shares]).await?;
+        let sql = "UPDATE nodes SET seen_ms = ?2, space = ?3, wrong_shares = wrong_shares + ?5, \
+                   log_position = CASE WHEN log_position > ?4 THEN log_position ELSE ?4 END WHERE node_no = ?1";
+        let mut nodes: Vec<_> = self.nodes.iter().map(|node| (node, encode_space(&node.space))).collect();
+        nodes.sort_by_key(|(node, _)| node.number);
+        let mut rows = Vec::with_capacity(nodes.len());
+        for (node, space) in &nodes {
+            let position = node.log_position.min(i64::MAX as u64);
+            rows.push(params![node.number, now, space, position, node.wrong_shares].to_vec());
         }
-        Ok(())
+        tx.execute_each(sql, &rows).await.map(drop)
     }
 }

@@ -1,9 +1,12 @@
 //! Objects: the current version of each key.
 
+use std::collections::BTreeMap;
+
 use super::bodies::{self, NewBody, PartRecord, Span, decode_parts, decode_spans};
 use super::buckets::{self, BucketRow};
 use super::checksums::{decode_stored, encode_stored};
 use super::codec::{Reader, Writer, decode_headers, encode_headers};
+use super::dialect::{Lock, Sequence};
 use super::epochs::{self, Lease};
 use super::segments::{self, NewSegment, SegmentRow};
 use super::streams::{self, NewStream, StreamContent, StreamRow};
@@ -139,9 +142,9 @@ impl Operation for CommitShared {
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Self::Output, MetadataError> {
         epochs::check(tx, &self.lease).await?;
-        let mut outcomes = Vec::with_capacity(self.members.len());
+        let mut outcomes = vec![Ok(()); self.members.len()];
         let mut kept = Vec::new();
-        for member in &self.members {
+        for (at, member) in self.in_order() {
             let (outcome, stream) = match member {
                 SharedMember::Object(object, stream) => (commit_member(tx, object, stream).await?, Some(stream)),
                 SharedMember::Part(part) => (uploads::commit_part(tx, part).await?, part.stream.as_ref()),
@@ -149,13 +152,28 @@ impl Operation for CommitShared {
             if outcome.is_ok() {
                 kept.extend(stream);
             }
-            outcomes.push(outcome);
+            outcomes[at] = outcome;
         }
         match kept.is_empty() {
             true => super::garbage::condemn(tx, self.segment.segment, &self.segment.pieces).await?,
             false => segments::insert(tx, std::slice::from_ref(&self.segment), &kept).await?,
         }
         Ok(outcomes)
+    }
+}
+
+impl CommitShared {
+    /// The members in the order in which everybody locks: uploads, then keys.
+    /// Those of one key stay in theirs.
+    fn in_order(&self) -> Vec<(usize, &SharedMember)> {
+        let mut members: Vec<_> = self.members.iter().enumerate().collect();
+        members.sort_by_key(|(_, member)| match member {
+            SharedMember::Part(part) => (Some(part.part.upload), None),
+            SharedMember::Object(object, _) => (None, Some((object.bucket.as_str(), object.key.as_bytes()))),
+        });
+        let parts = members.iter().filter(|(_, member)| matches!(member, SharedMember::Part(_))).count();
+        members.rotate_right(parts);
+        members
     }
 }
 
@@ -176,6 +194,8 @@ async fn commit_member(
 /// Where an object will be, and what is there now.
 pub(super) struct Place {
     bucket: BucketRow,
+    /// Of the object that is there now.
+    old_sequence: Option<u64>,
     old_body: Option<BodyId>,
 }
 
@@ -185,22 +205,22 @@ impl Place {
     }
 }
 
-/// Checks that the bucket exists and the condition holds.
+/// Checks that the bucket exists and the condition holds. Bucket and object
+/// stay as they are until the transaction's end; an object that is not there
+/// can come meanwhile, which [`write`] notices.
 pub(super) async fn writable(tx: &mut Tx<'_>, object: &NewObject) -> Result<Result<Place, Refusal>, MetadataError> {
-    let Some(bucket) = buckets::find(tx, &object.bucket).await? else {
+    let Some(bucket) = buckets::find_locked(tx, Lock::Exists, &object.bucket).await? else {
         return Ok(Err(Refusal::NoSuchBucket));
     };
-    let sql = "SELECT etag, body_id FROM objects WHERE bucket_no = ?1 AND key = ?2";
-    let row = tx.first(sql, params![bucket.number, object.key.as_bytes()]).await?;
+    let sql = "SELECT etag, body_id, sequence FROM objects WHERE bucket_no = ?1 AND key = ?2";
+    let row = tx.first_locked(Lock::Change, sql, params![bucket.number, object.key.as_bytes()]).await?;
     let etag = row.as_ref().map(|row| row.text(0)).transpose()?;
     if let Err(refusal) = check_condition(&object.condition, etag.as_deref()) {
         return Ok(Err(refusal));
     }
-    let old_body = match &row {
-        Some(row) => row.optional(1)?.map(BodyId::from_slice).transpose()?,
-        None => None,
-    };
-    Ok(Ok(Place { bucket, old_body }))
+    let Some(row) = row else { return Ok(Ok(Place { bucket, old_sequence: None, old_body: None })) };
+    let old_body = row.optional(1)?.map(BodyId::from_slice).transpose()?;
+    Ok(Ok(Place { bucket, old_sequence: Some(row.u64(2)?), old_body }))
 }
 
 /// Whether a write's condition holds for the current object's ETag.
@@ -216,7 +236,8 @@ pub fn check_condition(condition: &WriteCondition, current: Option<&str>) -> Res
     }
 }
 
-/// Writes the object's row over what was there, and lets that go.
+/// Writes the object's row over what was there, and lets that go. Of two that
+/// both saw nothing there, the second one starts again.
 pub(super) async fn write(
     tx: &mut Tx<'_>,
     object: &NewObject,
@@ -232,13 +253,23 @@ pub(super) async fn write(
         }
         ObjectContent::Shared { body, part_count } => (Some(*body.as_bytes()), None, *part_count),
     };
-    let sequence = tx.next("sequence").await?;
+    // Whatever a sequence hands out to whom: it rises with every write of the key.
+    let sequence = tx.draw(Sequence::Object).await?.max(place.old_sequence.map_or(0, |old| old + 1));
     let checksum = object.checksum.as_ref().map(encode_stored);
     let class = object.headers.storage_class();
-    let sql = "INSERT OR REPLACE INTO objects (bucket_no, key, size_bytes, modified_ms, etag, checksum, storage_class, \
-               sequence, body_id, upload_id, part_count, headers, inline) \
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)";
-    tx.execute(
+    let sql = match place.old_sequence {
+        Some(_) => {
+            "UPDATE objects SET size_bytes = ?3, modified_ms = ?4, etag = ?5, checksum = ?6, storage_class = ?7, \
+             sequence = ?8, body_id = ?9, upload_id = ?10, part_count = ?11, headers = ?12, inline = ?13 \
+             WHERE bucket_no = ?1 AND key = ?2"
+        }
+        None => {
+            "INSERT INTO objects (bucket_no, key, size_bytes, modified_ms, etag, checksum, storage_class, \
+             sequence, body_id, upload_id, part_count, headers, inline) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13) ON CONFLICT DO NOTHING"
+        }
+    };
+    tx.insert_new(
         sql,
         params![
             place.bucket.number,
@@ -258,7 +289,7 @@ pub(super) async fn write(
     )
     .await?;
     match &place.old_body {
-        Some(old) => bodies::release(tx, old).await,
+        Some(old) => bodies::release(tx, &[*old]).await,
         None => Ok(()),
     }
 }
@@ -334,7 +365,7 @@ impl Operation for FindObject {
             return Ok(Err(Refusal::NoSuchBucket));
         };
         let sql = "SELECT sequence, size_bytes, modified_ms, etag, checksum, headers, part_count, upload_id, body_id, \
-                   CASE WHEN ?3 THEN inline END FROM objects WHERE bucket_no = ?1 AND key = ?2";
+                   CASE WHEN ?3 = 1 THEN inline END FROM objects WHERE bucket_no = ?1 AND key = ?2";
         let wanted = i64::from(self.with_source);
         let Some(row) = tx.first(sql, params![bucket.number, self.key.as_bytes(), wanted]).await? else {
             return Ok(Err(Refusal::NoSuchKey));
@@ -416,18 +447,20 @@ impl Operation for CopyObject {
     type Output = Result<(), Refusal>;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Self::Output, MetadataError> {
+        let target = (&self.object.bucket, &self.object.key);
+        let found = match (&self.source_bucket, &self.source_key) < target {
+            true => Some(self.source(tx).await?),
+            false => None,
+        };
         let place = match writable(tx, &self.object).await? {
             Ok(place) => place,
             Err(refusal) => return Ok(Err(refusal)),
         };
-        let Some(source) = buckets::find(tx, &self.source_bucket).await? else {
-            return Ok(Err(Refusal::Changed));
+        let found = match found {
+            Some(found) => found,
+            None => self.source(tx).await?,
         };
-        let sql = "SELECT body_id, inline, part_count FROM objects WHERE bucket_no = ?1 AND key = ?2 AND sequence = ?3";
-        let key = self.source_key.as_bytes();
-        let Some(row) = tx.first(sql, params![source.number, key, self.source_sequence]).await? else {
-            return Ok(Err(Refusal::Changed));
-        };
+        let Some(row) = found else { return Ok(Err(Refusal::Changed)) };
         // The reference is taken before the old body is let go: it may be the same.
         let content = match row.optional(0)?.map(BodyId::from_slice).transpose()? {
             Some(body) if bodies::reference(tx, &body).await? => {
@@ -440,6 +473,17 @@ impl Operation for CopyObject {
         };
         write(tx, &NewObject { content, ..self.object.clone() }, &place, None).await?;
         Ok(Ok(()))
+    }
+}
+
+impl CopyObject {
+    /// The source as it was read, unless it has changed. It stays so: source
+    /// and target are locked in the order of their names.
+    async fn source(&self, tx: &mut Tx<'_>) -> Result<Option<Row>, MetadataError> {
+        let Some(bucket) = buckets::find(tx, &self.source_bucket).await? else { return Ok(None) };
+        let sql = "SELECT body_id, inline, part_count FROM objects WHERE bucket_no = ?1 AND key = ?2 AND sequence = ?3";
+        let key = self.source_key.as_bytes();
+        tx.first_locked(Lock::Share, sql, params![bucket.number, key, self.source_sequence]).await
     }
 }
 
@@ -459,34 +503,48 @@ impl Operation for DeleteObjects {
         let Some(bucket) = buckets::find(tx, &self.bucket).await? else {
             return Ok(Err(Refusal::NoSuchBucket));
         };
+        let mut there = self.there(tx, bucket.number).await?;
         let mut outcomes = Vec::with_capacity(self.objects.len());
+        let (mut removed, mut bodies) = (Vec::new(), Vec::new());
         for (key, condition) in &self.objects {
-            outcomes.push(delete(tx, bucket.number, key, condition).await?);
+            let key = key.as_bytes();
+            let outcome = check_condition(condition, there.get(key).map(|(etag, _)| etag.as_str()));
+            // A key that stands there twice is gone the second time.
+            if outcome.is_ok()
+                && let Some((_, body)) = there.remove(key)
+            {
+                removed.push(key);
+                bodies.extend(body);
+            }
+            outcomes.push(outcome);
+        }
+        if !removed.is_empty() {
+            let sql = "DELETE FROM objects WHERE bucket_no = ?1 AND key IN (SELECT value FROM rarray(?2))";
+            tx.execute(sql, params![bucket.number, &removed[..]]).await?;
+        }
+        if !bodies.is_empty() {
+            bodies::release(tx, &bodies).await?;
         }
         Ok(Ok(outcomes))
     }
 }
 
-async fn delete(
-    tx: &mut Tx<'_>,
-    bucket: u64,
-    key: &ObjectKey,
-    condition: &WriteCondition,
-) -> Result<Result<(), Refusal>, MetadataError> {
-    let find = "SELECT etag, body_id FROM objects WHERE bucket_no = ?1 AND key = ?2";
-    let row = tx.first(find, params![bucket, key.as_bytes()]).await?;
-    let etag = row.as_ref().map(|row| row.text(0)).transpose()?;
-    if let Err(refusal) = check_condition(condition, etag.as_deref()) {
-        return Ok(Err(refusal));
+/// ETag and body.
+type There = (String, Option<BodyId>);
+
+impl DeleteObjects {
+    /// Those of the keys that are there.
+    async fn there(&self, tx: &mut Tx<'_>, bucket: u64) -> Result<BTreeMap<Vec<u8>, There>, MetadataError> {
+        let keys: Vec<&[u8]> = self.objects.iter().map(|(key, _)| key.as_bytes()).collect();
+        let sql = "SELECT key, etag, body_id FROM objects \
+                   WHERE bucket_no = ?1 AND key IN (SELECT value FROM rarray(?2)) ORDER BY key";
+        let rows = tx.query_locked(Lock::Change, sql, params![bucket, &keys[..]]).await?;
+        let there = rows.iter().map(|row| {
+            let body = row.optional(2)?.map(BodyId::from_slice).transpose()?;
+            Ok((row.bytes(0)?.to_vec(), (row.text(1)?, body)))
+        });
+        there.collect()
     }
-    let Some(row) = row else {
-        return Ok(Ok(()));
-    };
-    tx.execute("DELETE FROM objects WHERE bucket_no = ?1 AND key = ?2", params![bucket, key.as_bytes()]).await?;
-    if let Some(body) = row.optional(1)? {
-        bodies::release(tx, &BodyId::from_slice(body)?).await?;
-    }
-    Ok(Ok(()))
 }
 
 fn encode_inline(inline: &InlineStream) -> Vec<u8> {

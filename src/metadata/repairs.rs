@@ -4,6 +4,9 @@
 //! have ids that no other placing has or had: a delete that comes late cannot
 //! hit them. The newest claim alone can replace the list.
 
+use std::collections::BTreeSet;
+
+use super::dialect::Lock;
 use super::epochs::{Lease, check};
 use super::nodes::{NodeRow, NodeState, find as find_node};
 use super::segments::{PiecePlace, SegmentRow, encode_pieces, find, segment_row};
@@ -41,10 +44,10 @@ impl Operation for ClaimSegment {
     type Output = Option<(SegmentRow, Incarnation)>;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Self::Output, MetadataError> {
-        let sql = "UPDATE segments SET incarnation = incarnation + 1 WHERE segment_id = ?1 RETURNING incarnation";
-        let Some(row) = tx.first(sql, params![self.segment.as_bytes()]).await? else { return Ok(None) };
-        let incarnation = Incarnation(row.u32(0)?);
-        Ok(find(tx, &[self.segment]).await?.pop().map(|row| (row, incarnation)))
+        let sql = "UPDATE segments SET incarnation = incarnation + 1 WHERE segment_id = ?1 \
+                   RETURNING segment_id, layout, mac_key, root, epoch, revision, pieces, incarnation";
+        let row = tx.first(sql, params![self.segment.as_bytes()]).await?;
+        row.map(|row| Ok((segment_row(&row)?, Incarnation(row.u32(7)?)))).transpose()
     }
 }
 
@@ -74,13 +77,11 @@ impl Operation for ReplacePieces {
     async fn run(&self, tx: &mut Tx<'_>) -> Result<bool, MetadataError> {
         check(tx, &self.lease).await?;
         let claimed = "SELECT 1 FROM segments WHERE segment_id = ?1 AND incarnation = ?2";
-        if tx.first(claimed, params![self.segment.as_bytes(), self.claim.0]).await?.is_none() {
+        if tx.first_locked(Lock::Change, claimed, params![self.segment.as_bytes(), self.claim.0]).await?.is_none() {
             return Ok(false);
         }
-        for place in &self.placed {
-            if !self.may_hold(tx, place).await? {
-                return Ok(false);
-            }
+        if !self.may_be_placed(tx).await? {
+            return Ok(false);
         }
         let Some(row) = find(tx, &[self.segment]).await?.pop() else { return Ok(false) };
         let (removed, mut pieces): (Vec<_>, Vec<_>) =
@@ -101,17 +102,29 @@ impl Operation for ReplacePieces {
 impl ReplacePieces {
     /// A node that is about to leave must not be given a piece behind the back
     /// of who makes sure that it has none; a piece that was condemned is on
-    /// its way to the trash.
-    async fn may_hold(&self, tx: &mut Tx<'_>, place: &PiecePlace) -> Result<bool, MetadataError> {
-        if place.incarnation != self.claim {
+    /// its way to the trash. Nobody condemns one of a segment that is locked.
+    async fn may_be_placed(&self, tx: &mut Tx<'_>) -> Result<bool, MetadataError> {
+        if self.placed.iter().any(|place| place.incarnation != self.claim) {
             let segment = self.segment;
             return Err(MetadataError::Failed(format!("segment {segment}: a piece was placed without its claim")));
         }
-        let sql = "SELECT 1 FROM nodes WHERE node_no = ?1 AND state < ?5 AND NOT EXISTS (SELECT 1 FROM condemned \
-                   WHERE node_no = ?1 AND segment_id = ?2 AND piece = ?3 AND incarnation = ?4)";
-        let (piece, draining) = (u32::from(place.piece.0), NodeState::Draining as i64);
-        let values = params![place.node, self.segment.as_bytes(), piece, place.incarnation.0, draining];
-        Ok(tx.first(sql, values).await?.is_some())
+        let nodes: BTreeSet<i64> = self.placed.iter().map(|place| place.node.into()).collect();
+        let nodes: Vec<i64> = nodes.into_iter().collect();
+        let sql = "SELECT 1 FROM nodes WHERE node_no IN (SELECT value FROM rarray(?1)) AND state < ?2 ORDER BY node_no";
+        let values = params![&nodes[..], NodeState::Draining as i64];
+        if tx.query_locked(Lock::Exists, sql, values).await?.len() != nodes.len() {
+            return Ok(false);
+        }
+        let sql = "SELECT node_no, piece FROM condemned WHERE node_no IN (SELECT value FROM rarray(?1)) \
+                   AND segment_id = ?2 AND incarnation = ?3";
+        let rows = tx.query(sql, params![&nodes[..], self.segment.as_bytes(), self.claim.0]).await?;
+        for row in &rows {
+            let (node, piece) = (row.u32(0)?, row.u32(1)?);
+            if self.placed.iter().any(|place| place.node == node && u32::from(place.piece.0) == piece) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 }
 
@@ -129,9 +142,12 @@ impl Operation for IsDrained {
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Option<Epoch>, MetadataError> {
         let sql = "SELECT drain_epoch FROM nodes WHERE node_no = ?1 AND state = ?2";
-        let Some(row) = tx.first(sql, params![self.node, NodeState::Draining as i64]).await? else {
+        let values = params![self.node, NodeState::Draining as i64];
+        let Some(row) = tx.first_locked(Lock::Exists, sql, values).await? else {
             return Ok(None);
         };
+        // Leases that are being taken or renewed stand in the table after this.
+        tx.counter("epoch", Lock::Change).await?;
         let (epoch, now) = (row.u64(0)?, tx.now().await?);
         let sql = "DELETE FROM leases WHERE oldest_epoch <= ?1 AND expires_ms < ?2";
         tx.execute(sql, params![epoch, now]).await?;
@@ -157,7 +173,7 @@ impl Operation for LetGo {
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Self::Output, MetadataError> {
         let node = self.node;
         let sql = "SELECT 1 FROM nodes WHERE node_id = ?1 AND drain_epoch = ?2";
-        if tx.first(sql, params![node.as_bytes(), self.drained_since.0]).await?.is_none() {
+        if tx.first_locked(Lock::Change, sql, params![node.as_bytes(), self.drained_since.0]).await?.is_none() {
             let state = find_node(tx, node).await?.map(|row| row.state);
             return Ok(Err(state.map_or(ChangeRefusal::Unknown(node), |state| ChangeRefusal::State { node, state })));
         }
@@ -193,7 +209,7 @@ impl Operation for MarkCompared {
     type Output = ();
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<(), MetadataError> {
-        let sql = "UPDATE nodes SET compared = MAX(compared, ?2) WHERE node_no = ?1";
+        let sql = "UPDATE nodes SET compared = ?2 WHERE node_no = ?1 AND compared < ?2";
         tx.execute(sql, params![self.node, self.rollbacks]).await.map(drop)
     }
 }

@@ -5,9 +5,28 @@
 //! these later carry them from the start: format numbers (in each list),
 //! key versions, epochs, incarnations, revisions, the segment's root, the
 //! generation.
+//!
+//! The numbers are the same on all engines, and so is the text, but for its
+//! types (`dialect`). **A migration may only add** from the third on: tables,
+//! columns that may be NULL or have a default, indexes. Gateways of the
+//! version before go on beside newer ones until the last is gone, and what
+//! they write must be right for both; what nobody uses any more goes a version
+//! later.
+
+/// A step of the schema.
+pub struct Migration {
+    /// What every engine gets.
+    pub both: &'static str,
+    /// What PostgreSQL gets besides.
+    pub postgres: &'static str,
+}
 
 /// Migrations in order: the first makes schema version 1.
-pub const MIGRATIONS: &[&str] = &[V1, V2];
+pub const MIGRATIONS: &[Migration] = &[
+    Migration { both: V1, postgres: "" },
+    Migration { both: V2, postgres: "" },
+    Migration { both: "", postgres: V3_POSTGRES },
+];
 
 const V1: &str = "
 CREATE TABLE cluster (
@@ -201,4 +220,19 @@ CREATE TABLE damaged (
     piece_id BLOB NOT NULL,
     PRIMARY KEY (node_no, piece_id)
 ) WITHOUT ROWID;
+";
+
+/// Numbers that writers draw without waiting for each other, and the keys of
+/// commits whose outcome somebody may ask for (`postgres/commits.rs`). A key's
+/// row stands among those of its time, so that old ones are found in a range.
+const V3_POSTGRES: &str = "
+CREATE SEQUENCE object_sequence;
+CREATE SEQUENCE garbage_sequence;
+
+CREATE TABLE commits (
+    made_ms INTEGER NOT NULL,
+    commit_key BLOB NOT NULL,
+    committed INTEGER NOT NULL,
+    PRIMARY KEY (made_ms, commit_key)
+);
 ";

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::codec::{Reader, Writer};
+use super::dialect::Lock;
 use super::streams::{Extent, NewStream, StreamContent};
 use super::tx::{MetadataError, Operation, Row, Tx, params};
 use crate::types::{Epoch, Incarnation, PieceNumber, Revision, SegmentId};
@@ -80,15 +81,14 @@ pub(super) async fn insert(
     }
     let sql = "INSERT INTO segments (segment_id, layout, mac_key, root, epoch, revision, streams, live_bytes, pieces) \
                VALUES (?1, ?2, ?3, ?4, ?5, 1, ?6, ?7, ?8)";
-    for segment in segments {
+    let pieces: Vec<_> = segments.iter().map(|segment| encode_pieces(&segment.pieces)).collect();
+    let mut rows = Vec::with_capacity(segments.len());
+    for (segment, pieces) in segments.iter().zip(&pieces) {
         let (streams, bytes) = uses.get(&segment.segment).copied().unwrap_or_default();
-        let pieces = encode_pieces(&segment.pieces);
-        let id = segment.segment.as_bytes();
-        let epoch = segment.epoch.0;
-        let (layout, mac_key, root) = (&segment.layout, &segment.mac_key, &segment.root);
-        tx.execute(sql, params![id, layout, mac_key, root, epoch, streams, bytes, &pieces]).await?;
+        let NewSegment { layout, mac_key, root, epoch, .. } = segment;
+        rows.push(params![segment.segment.as_bytes(), layout, mac_key, root, epoch.0, streams, bytes, pieces].to_vec());
     }
-    Ok(())
+    tx.execute_each(sql, &rows).await.map(drop)
 }
 
 /// Gives an extent back. A segment without streams goes, and its pieces are
@@ -123,14 +123,51 @@ pub(super) fn segment_row(row: &Row) -> Result<SegmentRow, MetadataError> {
 
 /// The segments of these ids, in their order; missing ones are left out.
 pub(super) async fn find(tx: &mut Tx<'_>, ids: &[SegmentId]) -> Result<Vec<SegmentRow>, MetadataError> {
-    let sql = "SELECT segment_id, layout, mac_key, root, epoch, revision, pieces FROM segments WHERE segment_id = ?1";
-    let mut segments = Vec::with_capacity(ids.len());
-    for id in ids {
-        if let Some(row) = tx.first(sql, params![id.as_bytes()]).await? {
-            segments.push(segment_row(&row)?);
-        }
+    find_locked(tx, Lock::None, ids).await
+}
+
+/// The same; they are locked in the order of their ids.
+pub(super) async fn find_locked(
+    tx: &mut Tx<'_>,
+    lock: Lock,
+    ids: &[SegmentId],
+) -> Result<Vec<SegmentRow>, MetadataError> {
+    macro_rules! select {
+        ($condition:literal) => {
+            concat!(
+                "SELECT segment_id, layout, mac_key, root, epoch, revision, pieces FROM segments WHERE segment_id ",
+                $condition
+            )
+        };
     }
-    Ok(segments)
+    if let [id] = ids {
+        let rows = tx.query_locked(lock, select!("= ?1"), params![id.as_bytes()]).await?;
+        return rows.iter().map(segment_row).collect();
+    }
+    let wanted: Vec<&[u8]> = ids.iter().map(|id| &id.as_bytes()[..]).collect();
+    let sql = select!("IN (SELECT value FROM rarray(?1)) ORDER BY segment_id");
+    let rows = tx.query_locked(lock, sql, params![&wanted[..]]).await?;
+    let found = rows.iter().map(|row| segment_row(row).map(|segment| (segment.segment, segment)));
+    let found: BTreeMap<SegmentId, SegmentRow> = found.collect::<Result<_, _>>()?;
+    Ok(ids.iter().filter_map(|id| found.get(id).cloned()).collect())
+}
+
+/// Makes sure that no transaction that is under way puts one of these in:
+/// waits for it, and has the operation run again if it did.
+pub(super) async fn stay_missing(tx: &mut Tx<'_>, ids: &[SegmentId]) -> Result<(), MetadataError> {
+    if !tx.is_concurrent() || ids.is_empty() {
+        return Ok(());
+    }
+    let place = "INSERT INTO segments (segment_id, layout, mac_key, root, epoch, revision, streams, live_bytes, pieces) \
+                 VALUES (?1, ?2, ?2, ?2, 0, 0, 0, 0, ?2) ON CONFLICT DO NOTHING";
+    let nothing: &[u8] = &[];
+    let rows: Vec<_> = ids.iter().map(|id| params![id.as_bytes(), nothing].to_vec()).collect();
+    if tx.execute_each(place, &rows).await? != ids.len() {
+        return Err(tx.overtaken());
+    }
+    let ids: Vec<&[u8]> = ids.iter().map(|id| &id.as_bytes()[..]).collect();
+    let sql = "DELETE FROM segments WHERE segment_id IN (SELECT value FROM rarray(?1))";
+    tx.execute(sql, params![&ids[..]]).await.map(drop)
 }
 
 /// The segments of these ids, in their order; missing ones are left out.

@@ -6,6 +6,7 @@
 //! each of them with the failure; SQLite has rolled all of them back.
 
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -16,7 +17,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 use tokio::sync::{Semaphore, oneshot};
 
 use super::schema::MIGRATIONS;
-use super::tx::{Metadata, MetadataError, Operation, Param, Row, Tx, Value};
+use super::tx::{Engine, Metadata, MetadataError, On, Operation, Param, Row, Tx, Value};
 
 /// Where the database is and how much it may use.
 #[derive(Debug, Clone)]
@@ -70,7 +71,7 @@ impl Metadata {
         let reading = Semaphore::new(options.readers);
         let readers = Arc::new(Readers { options, idle: Mutex::default() });
         let engine = Sqlite { jobs: Mutex::new(Some(jobs)), writer: Mutex::new(Some(writer)), readers, reading };
-        Ok(Self { engine: Arc::new(engine) })
+        Ok(Self { engine: Engine::Sqlite(Arc::new(engine)) })
     }
 }
 
@@ -149,6 +150,7 @@ fn connect(options: &SqliteOptions, flags: OpenFlags) -> Result<Connection, Meta
         .and_then(|connection| {
             connection.busy_timeout(Duration::from_secs(10))?;
             connection.set_prepared_statement_cache_capacity(128);
+            rusqlite::vtab::array::load_module(&connection)?;
             connection.pragma_update(None, "journal_mode", "WAL")?;
             connection.pragma_update(None, "synchronous", "FULL")?;
             connection.pragma_update(None, "secure_delete", "ON")?;
@@ -174,7 +176,7 @@ fn migrate(connection: &mut Connection, options: &SqliteOptions) -> Result<(), M
     }
     for (number, migration) in MIGRATIONS.iter().enumerate().skip(version) {
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failure)?;
-        transaction.execute_batch(migration).map_err(failure)?;
+        transaction.execute_batch(migration.both).map_err(failure)?;
         transaction.pragma_update(None, "user_version", number as u32 + 1).map_err(failure)?;
         transaction.commit().map_err(failure)?;
     }
@@ -222,7 +224,7 @@ fn savepoint<O: Operation>(connection: &mut Connection, operation: &O) -> Result
 /// Runs an operation to its end. SQLite never waits for anything outside of
 /// itself, so neither does the future.
 fn run<O: Operation>(connection: &mut Connection, operation: &O) -> Result<O::Output, MetadataError> {
-    let mut tx = Tx { connection };
+    let mut tx = Tx { engine: On::Sqlite(connection) };
     let outcome = operation.run(&mut tx).now_or_never();
     outcome.expect("an operation awaits nothing but its transaction, which is always ready on SQLite")
 }
@@ -255,10 +257,16 @@ fn value(value: ValueRef<'_>) -> Result<Value, MetadataError> {
 
 impl rusqlite::ToSql for Param<'_> {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        let array = |values: Vec<rusqlite::types::Value>| {
+            let values: rusqlite::vtab::array::Array = Rc::new(values);
+            Ok(ToSqlOutput::from_rc(values, c"rarray"))
+        };
         Ok(ToSqlOutput::Borrowed(match self {
             Self::Null => ValueRef::Null,
             Self::Int(value) => ValueRef::Integer(*value),
             Self::Bytes(value) => ValueRef::Blob(value),
+            Self::Many(values) => return array(values.iter().map(|value| value.to_vec().into()).collect()),
+            Self::Numbers(values) => return array(values.iter().map(|value| (*value).into()).collect()),
         }))
     }
 }

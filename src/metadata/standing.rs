@@ -1,6 +1,7 @@
 //! What the operator, or a node that wants to leave, changes about a node.
 
-use super::nodes::{NodeRow, NodeState, find};
+use super::dialect::Lock;
+use super::nodes::{NodeRow, NodeState, find_locked};
 use super::tx::{MetadataError, Operation, Tx, params};
 use crate::types::NodeId;
 
@@ -64,7 +65,7 @@ impl Operation for ChangeNode {
     type Output = Result<NodeRow, ChangeRefusal>;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Self::Output, MetadataError> {
-        let Some(row) = find(tx, self.node).await? else {
+        let Some(row) = find_locked(tx, Lock::Change, self.node).await? else {
             return Ok(Err(ChangeRefusal::Unknown(self.node)));
         };
         let (from, to) = self.change.way();
@@ -74,10 +75,10 @@ impl Operation for ChangeNode {
         if row.state == to {
             return Ok(Ok(row));
         }
-        // Uploads that began before may still place pieces on it.
-        let sql = "UPDATE nodes SET state = ?2, reason = ?3, drain_epoch = \
-                   (SELECT value FROM counters WHERE name = CAST('epoch' AS BLOB)) WHERE node_id = ?1";
-        tx.execute(sql, params![self.node.as_bytes(), to as i64, self.reason.as_deref()]).await?;
+        // Uploads that began before may still place pieces on it. None begins in a new epoch meanwhile.
+        let epoch = tx.counter("epoch", Lock::Change).await?;
+        let sql = "UPDATE nodes SET state = ?2, reason = ?3, drain_epoch = ?4 WHERE node_id = ?1";
+        tx.execute(sql, params![self.node.as_bytes(), to as i64, self.reason.as_deref(), epoch]).await?;
         if !to.is_member() {
             tx.execute("DELETE FROM condemned WHERE node_no = ?1", params![row.number]).await?;
             tx.execute("DELETE FROM damaged WHERE node_no = ?1", params![row.number]).await?;

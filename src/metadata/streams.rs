@@ -1,8 +1,10 @@
 //! Streams: the sealed bytes of one PUT or part, and where they are.
 
+use std::collections::BTreeMap;
+
 use super::checksums::{decode_checksum, encode_checksum};
 use super::codec::{Reader, Writer};
-
+use super::dialect::Lock;
 use super::tx::{MetadataError, Row, Tx, params};
 use crate::digest::Checksum;
 use crate::types::{KeyVersion, SegmentId, StreamId};
@@ -125,21 +127,42 @@ fn stream_row(row: &Row) -> Result<StreamRow, MetadataError> {
 
 /// The streams of these ids, in their order; missing ones are left out.
 pub(super) async fn find(tx: &mut Tx<'_>, ids: &[StreamId]) -> Result<Vec<StreamRow>, MetadataError> {
-    let sql = "SELECT stream_id, size_bytes, format, key_version, wrapped_key, md5, checksum, extents, inline \
-               FROM streams WHERE stream_id = ?1";
-    let mut streams = Vec::with_capacity(ids.len());
-    for id in ids {
-        if let Some(row) = tx.first(sql, params![id.as_bytes()]).await? {
-            streams.push(stream_row(&row)?);
-        }
+    macro_rules! select {
+        ($condition:literal) => {
+            concat!(
+                "SELECT stream_id, size_bytes, format, key_version, wrapped_key, md5, checksum, extents, inline ",
+                "FROM streams WHERE stream_id ",
+                $condition
+            )
+        };
     }
-    Ok(streams)
+    if let [id] = ids {
+        return tx.query(select!("= ?1"), params![id.as_bytes()]).await?.iter().map(stream_row).collect();
+    }
+    let wanted: Vec<&[u8]> = ids.iter().map(|id| &id.as_bytes()[..]).collect();
+    let rows = tx.query(select!("IN (SELECT value FROM rarray(?1))"), params![&wanted[..]]).await?;
+    let found = rows.iter().map(|row| stream_row(row).map(|stream| (stream.stream, stream)));
+    let found: BTreeMap<StreamId, StreamRow> = found.collect::<Result<_, _>>()?;
+    Ok(ids.iter().filter_map(|id| found.get(id).cloned()).collect())
 }
 
-/// Takes a reference. Fails unless the stream is alive.
-pub(super) async fn reference(tx: &mut Tx<'_>, id: &StreamId, count: u64) -> Result<bool, MetadataError> {
-    let sql = "UPDATE streams SET refs = refs + ?2 WHERE stream_id = ?1 AND refs > 0";
-    Ok(tx.execute(sql, params![id.as_bytes(), count]).await? == 1)
+/// Takes references, as many of each as are told. Answers false, and changes
+/// nothing, unless all of them are alive.
+pub(super) async fn reference(tx: &mut Tx<'_>, counts: &BTreeMap<StreamId, u64>) -> Result<bool, MetadataError> {
+    let all: Vec<&[u8]> = counts.keys().map(|id| &id.as_bytes()[..]).collect();
+    let sql = "SELECT 1 FROM streams WHERE stream_id IN (SELECT value FROM rarray(?1)) AND refs > 0 ORDER BY stream_id";
+    if tx.query_locked(Lock::Change, sql, params![&all[..]]).await?.len() != all.len() {
+        return Ok(false);
+    }
+    let mut groups: BTreeMap<u64, Vec<&[u8]>> = BTreeMap::new();
+    for (id, count) in counts {
+        groups.entry(*count).or_default().push(id.as_bytes());
+    }
+    let sql = "UPDATE streams SET refs = refs + ?2 WHERE stream_id IN (SELECT value FROM rarray(?1))";
+    for (count, ids) in groups {
+        tx.execute(sql, params![&ids[..], count]).await?;
+    }
+    Ok(true)
 }
 
 /// Gives a reference back. The last one takes the stream and its key away and

@@ -3,7 +3,10 @@
 //! alive is condemned, nothing that is dead stays behind, while repairs move
 //! pieces, overtake each other and crash.
 
+mod engines;
 mod moves;
+#[path = "../../tests/support/postgres.rs"]
+mod server;
 mod volunteers;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -405,39 +408,4 @@ pub(super) async fn references_and_garbage_add_up(metadata: Metadata, seed: u64,
     }
     model.audit(true).await;
     model.metadata.close().await;
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn sqlite() -> (tempfile::TempDir, Metadata) {
-        let folder = tempfile::tempdir().unwrap();
-        let options = SqliteOptions { path: folder.path().join("suite.db"), cache_kib: 1024, readers: 2 };
-        (folder, Metadata::open_sqlite(options).unwrap())
-    }
-
-    #[tokio::test]
-    async fn sqlite_keeps_references_and_garbage() {
-        for _ in 0..4 {
-            let seed = rand::random();
-            println!("seed {seed}");
-            references_and_garbage_add_up(sqlite().1, seed, 300).await;
-        }
-    }
-
-    #[tokio::test]
-    async fn sqlite_keeps_the_order_of_repairs() {
-        moves::a_repair_is_overtaken_or_late(sqlite().1).await;
-        moves::a_node_is_drained_when_no_upload_can_reach_it(sqlite().1).await;
-    }
-
-    #[tokio::test]
-    async fn sqlite_knows_its_volunteers() {
-        volunteers::tokens_are_good_once(sqlite().1).await;
-        volunteers::nodes_change_as_they_may(sqlite().1).await;
-        volunteers::what_a_node_says_is_kept(sqlite().1).await;
-        volunteers::a_node_that_goes_back_is_noticed(sqlite().1).await;
-        volunteers::doors_are_known_for_a_while(sqlite().1).await;
-    }
 }

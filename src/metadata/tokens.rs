@@ -4,7 +4,8 @@
 use std::collections::BTreeMap;
 
 use super::codec::{decode_labels, encode_labels};
-use super::nodes::{enlist, find};
+use super::dialect::Lock;
+use super::nodes::{enlist, find_locked};
 use super::tx::{MetadataError, Operation, Row, Tx, params};
 use crate::types::{NodeId, TokenId, UnixMillis};
 
@@ -135,10 +136,12 @@ impl Operation for JoinNode {
     type Output = Result<(), JoinRefusal>;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Self::Output, MetadataError> {
-        if find(tx, self.node).await?.is_some_and(|row| row.state.is_member()) {
+        // The token is locked first: whoever redeems it for the same node at the same time has then done so.
+        let judged = self.judge(tx).await?;
+        if find_locked(tx, Lock::Change, self.node).await?.is_some_and(|row| row.state.is_member()) {
             return Ok(Ok(()));
         }
-        let token = match self.judge(tx).await? {
+        let token = match judged {
             Ok(token) => token,
             Err(refusal) => return Ok(Err(refusal)),
         };
@@ -156,7 +159,7 @@ impl JoinNode {
     async fn judge(&self, tx: &mut Tx<'_>) -> Result<Result<TokenRow, JoinRefusal>, MetadataError> {
         let sql = "SELECT token_id, created_ms, expires_ms, revoked_ms, uses, used, labels, secret_digest FROM tokens \
                    WHERE token_id = ?1";
-        let Some(row) = tx.first(sql, params![self.token.as_bytes()]).await? else {
+        let Some(row) = tx.first_locked(Lock::Change, sql, params![self.token.as_bytes()]).await? else {
             return Ok(Err(JoinRefusal::Unknown));
         };
         let token = token_row(&row)?;

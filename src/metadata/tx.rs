@@ -3,6 +3,8 @@
 use std::future::Future;
 use std::sync::Arc;
 
+use super::dialect::{self, Lock};
+use super::postgres::{Postgres, Session};
 use super::sqlite::Sqlite;
 use crate::types::{IdError, UnixMillis};
 
@@ -48,30 +50,49 @@ pub trait Operation: Send + Sync + 'static {
 /// The database. Cheap to clone.
 #[derive(Clone)]
 pub struct Metadata {
-    pub(super) engine: Arc<Sqlite>,
+    pub(super) engine: Engine,
+}
+
+/// What keeps the database.
+#[derive(Clone)]
+pub(super) enum Engine {
+    Sqlite(Arc<Sqlite>),
+    Postgres(Arc<Postgres>),
 }
 
 impl Metadata {
     /// Runs an operation and returns when its changes are durable.
     pub async fn write<O: Operation>(&self, operation: O) -> Result<O::Output, MetadataError> {
-        self.engine.write(operation).await
+        match &self.engine {
+            Engine::Sqlite(engine) => engine.write(operation).await,
+            Engine::Postgres(engine) => Box::pin(engine.write(operation)).await,
+        }
     }
 
     /// Runs an operation that changes nothing, on a snapshot.
     pub async fn read<O: Operation>(&self, operation: O) -> Result<O::Output, MetadataError> {
-        self.engine.read(operation).await
+        match &self.engine {
+            Engine::Sqlite(engine) => engine.read(operation).await,
+            Engine::Postgres(engine) => Box::pin(engine.read(operation)).await,
+        }
     }
 
     /// Whether the database's disk has room for new objects. Deletes are
     /// possible a little longer.
     pub fn has_room(&self) -> bool {
-        self.engine.has_room()
+        match &self.engine {
+            Engine::Sqlite(engine) => engine.has_room(),
+            Engine::Postgres(engine) => engine.has_room(),
+        }
     }
 
     /// Finishes what was asked for and closes the database, so that a later
     /// start has nothing to recover.
     pub async fn close(&self) {
-        self.engine.close().await;
+        match &self.engine {
+            Engine::Sqlite(engine) => engine.close().await,
+            Engine::Postgres(engine) => engine.close().await,
+        }
     }
 }
 
@@ -81,6 +102,22 @@ pub enum Param<'a> {
     Null,
     Int(i64),
     Bytes(&'a [u8]),
+    /// For `IN (SELECT value FROM rarray(?n))`.
+    Many(&'a [&'a [u8]]),
+    /// The same, of integers.
+    Numbers(&'a [i64]),
+}
+
+impl<'a> From<&'a [&'a [u8]]> for Param<'a> {
+    fn from(values: &'a [&'a [u8]]) -> Self {
+        Self::Many(values)
+    }
+}
+
+impl<'a> From<&'a [i64]> for Param<'a> {
+    fn from(values: &'a [i64]) -> Self {
+        Self::Numbers(values)
+    }
 }
 
 impl From<i64> for Param<'_> {
@@ -211,18 +248,53 @@ impl Row {
 
 /// A transaction in progress.
 pub struct Tx<'c> {
-    pub(super) connection: &'c mut rusqlite::Connection,
+    pub(super) engine: On<'c>,
+}
+
+/// The engine's side of a transaction.
+pub(super) enum On<'c> {
+    Sqlite(&'c mut rusqlite::Connection),
+    Postgres(&'c mut Session),
 }
 
 impl Tx<'_> {
     /// Runs a statement; answers how many rows it changed.
     pub(super) async fn execute(&mut self, sql: &'static str, params: &[Param<'_>]) -> Result<usize, MetadataError> {
-        super::sqlite::execute(self.connection, sql, params)
+        match &mut self.engine {
+            On::Sqlite(connection) => super::sqlite::execute(connection, sql, params),
+            On::Postgres(session) => Box::pin(session.execute(sql, params)).await,
+        }
+    }
+
+    /// Runs a statement once for each set of parameters, without waiting in
+    /// between.
+    pub(super) async fn execute_each(
+        &mut self,
+        sql: &'static str,
+        rows: &[Vec<Param<'_>>],
+    ) -> Result<usize, MetadataError> {
+        match &mut self.engine {
+            On::Sqlite(connection) => rows.iter().map(|row| super::sqlite::execute(connection, sql, row)).sum(),
+            On::Postgres(session) => Box::pin(session.execute_each(sql, rows)).await,
+        }
     }
 
     /// Runs a statement and collects its rows.
     pub(super) async fn query(&mut self, sql: &'static str, params: &[Param<'_>]) -> Result<Vec<Row>, MetadataError> {
-        super::sqlite::query(self.connection, sql, params)
+        self.query_locked(Lock::None, sql, params).await
+    }
+
+    /// The same; whoever else would change the rows waits for this transaction.
+    pub(super) async fn query_locked(
+        &mut self,
+        lock: Lock,
+        sql: &'static str,
+        params: &[Param<'_>],
+    ) -> Result<Vec<Row>, MetadataError> {
+        match &mut self.engine {
+            On::Sqlite(connection) => super::sqlite::query(connection, sql, params),
+            On::Postgres(session) => Box::pin(session.query(lock, sql, params)).await,
+        }
     }
 
     /// Runs a statement that answers at most one row.
@@ -231,19 +303,82 @@ impl Tx<'_> {
         sql: &'static str,
         params: &[Param<'_>],
     ) -> Result<Option<Row>, MetadataError> {
-        Ok(self.query(sql, params).await?.into_iter().next())
+        self.first_locked(Lock::None, sql, params).await
+    }
+
+    /// The same; whoever else would change the row waits for this transaction.
+    pub(super) async fn first_locked(
+        &mut self,
+        lock: Lock,
+        sql: &'static str,
+        params: &[Param<'_>],
+    ) -> Result<Option<Row>, MetadataError> {
+        Ok(self.query_locked(lock, sql, params).await?.into_iter().next())
+    }
+
+    /// Puts a row in that was not there when this transaction looked. Where
+    /// another one was quicker, the operation is run again from its start.
+    pub(super) async fn insert_new(&mut self, sql: &'static str, params: &[Param<'_>]) -> Result<(), MetadataError> {
+        match self.execute(sql, params).await? {
+            0 => Err(self.overtaken()),
+            _ => Ok(()),
+        }
+    }
+
+    /// What an operation fails with in order to be run again, because another
+    /// transaction was quicker.
+    pub(super) fn overtaken(&mut self) -> MetadataError {
+        match &mut self.engine {
+            On::Sqlite(_) => MetadataError::Failed("a row was there that was not there before".into()),
+            On::Postgres(session) => session.overtaken(),
+        }
+    }
+
+    /// Whether transactions run beside each other.
+    pub(super) fn is_concurrent(&self) -> bool {
+        matches!(self.engine, On::Postgres(_))
+    }
+
+    /// Lets this transaction hold its process's lease, together with others
+    /// or (`alone`) without them. In turns: a row that is share-locked all the
+    /// time is never free for who wants it alone.
+    pub(super) async fn take_turn(&mut self, alone: bool) {
+        if let On::Postgres(session) = &mut self.engine {
+            Box::pin(session.take_turn(alone)).await;
+        }
     }
 
     /// The database's clock.
     pub(super) async fn now(&mut self) -> Result<UnixMillis, MetadataError> {
-        let row = self.first("SELECT CAST(unixepoch('subsec') * 1000 AS INTEGER)", &[]).await?;
+        let sql = match &self.engine {
+            On::Sqlite(_) => dialect::CLOCK_SQLITE,
+            On::Postgres(_) => dialect::CLOCK_POSTGRES,
+        };
+        let row = self.first(sql, &[]).await?;
         row.ok_or_else(|| MetadataError::Failed("no clock".into()))?.int(0).map(UnixMillis)
     }
 
-    /// The next value of a counter, within this transaction.
+    /// The next value of a counter, within this transaction. Others wait for
+    /// its end, so that whoever sees a value also sees what was done with
+    /// those before it.
     pub(super) async fn next(&mut self, counter: &'static str) -> Result<u64, MetadataError> {
         let sql = "UPDATE counters SET value = value + 1 WHERE name = ?1 RETURNING value";
         let row = self.first(sql, params![counter]).await?;
         row.ok_or_else(|| MetadataError::Corrupt(format!("the counter {counter} is missing")))?.u64(0)
+    }
+
+    /// A counter's value. Who locks it waits for all that was done with it.
+    pub(super) async fn counter(&mut self, counter: &'static str, lock: Lock) -> Result<u64, MetadataError> {
+        let row = self.first_locked(lock, "SELECT value FROM counters WHERE name = ?1", params![counter]).await?;
+        row.ok_or_else(|| MetadataError::Corrupt(format!("the counter {counter} is missing")))?.u64(0)
+    }
+
+    /// A number that no other transaction gets. Nobody waits for anybody.
+    pub(super) async fn draw(&mut self, sequence: dialect::Sequence) -> Result<u64, MetadataError> {
+        if let On::Sqlite(_) = &self.engine {
+            return self.next(sequence.counter()).await;
+        }
+        let row = self.first(sequence.draw(), &[]).await?;
+        row.ok_or_else(|| MetadataError::Failed("a sequence gave nothing".into()))?.u64(0)
     }
 }

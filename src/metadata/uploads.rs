@@ -4,6 +4,7 @@ use super::bodies::{Span, decode_spans, encode_spans, streams_of};
 use super::buckets;
 use super::checksums::{decode_checksum, decode_upload_checksum, encode_checksum, encode_upload_checksum};
 use super::codec::{decode_headers, encode_headers};
+use super::dialect::Lock;
 use super::epochs::{self, Lease};
 use super::objects::{self, NewObject, Refusal};
 use super::segments::{self, NewSegment};
@@ -32,7 +33,7 @@ impl Operation for CreateMultipart {
     type Output = Result<(), Refusal>;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Self::Output, MetadataError> {
-        let Some(bucket) = buckets::find(tx, &self.bucket).await? else {
+        let Some(bucket) = buckets::find_locked(tx, Lock::Exists, &self.bucket).await? else {
             return Ok(Err(Refusal::NoSuchBucket));
         };
         let sql = "INSERT INTO uploads (bucket_no, key, upload_id, initiated_ms, checksum, storage_class, headers) \
@@ -69,12 +70,15 @@ impl Operation for FindUpload {
     type Output = Result<UploadRow, Refusal>;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Self::Output, MetadataError> {
-        find(tx, &self.bucket, &self.key, &self.upload).await
+        find(tx, Lock::None, &self.bucket, &self.key, &self.upload).await
     }
 }
 
+/// The upload. Who adds a part to it shares its lock, who ends it has it
+/// alone: then the parts are all there.
 async fn find(
     tx: &mut Tx<'_>,
+    lock: Lock,
     bucket: &BucketName,
     key: &ObjectKey,
     upload: &UploadId,
@@ -83,7 +87,7 @@ async fn find(
         return Ok(Err(Refusal::NoSuchBucket));
     };
     let sql = "SELECT headers, checksum FROM uploads WHERE bucket_no = ?1 AND key = ?2 AND upload_id = ?3";
-    let Some(row) = tx.first(sql, params![bucket.number, key.as_bytes(), upload.as_bytes()]).await? else {
+    let Some(row) = tx.first_locked(lock, sql, params![bucket.number, key.as_bytes(), upload.as_bytes()]).await? else {
         return Ok(Err(Refusal::NoSuchUpload));
     };
     let headers = ObjectHeaders(decode_headers(row.bytes(0)?)?);
@@ -129,7 +133,7 @@ pub(super) async fn commit_part(tx: &mut Tx<'_>, commit: &CommitPart) -> Result<
         epochs::check(tx, lease).await?;
     }
     let part = &commit.part;
-    if let Err(refusal) = find(tx, &part.bucket, &part.key, &part.upload).await? {
+    if let Err(refusal) = find(tx, Lock::Share, &part.bucket, &part.key, &part.upload).await? {
         return Ok(Err(refusal));
     }
     if let Some(stream) = &commit.stream {
@@ -151,38 +155,31 @@ impl Operation for CommitCopiedPart {
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Self::Output, MetadataError> {
         let part = &self.part;
-        if let Err(refusal) = find(tx, &part.bucket, &part.key, &part.upload).await? {
+        if let Err(refusal) = find(tx, Lock::Share, &part.bucket, &part.key, &part.upload).await? {
             return Ok(Err(refusal));
         }
-        // Found out before anything is changed: a refusal changes nothing.
-        let streams = streams_of(&part.row.spans);
-        for stream in streams.keys() {
-            if !streams::reference(tx, stream, 0).await? {
-                return Ok(Err(Refusal::Changed));
-            }
-        }
-        for (stream, count) in &streams {
-            streams::reference(tx, stream, *count).await?;
+        if !streams::reference(tx, &streams_of(&part.row.spans)).await? {
+            return Ok(Err(Refusal::Changed));
         }
         replace(tx, part).await?;
         Ok(Ok(()))
     }
 }
 
-/// Puts a part in the place of one with the same number.
+/// Puts a part in the place of one with the same number. Of two that meet
+/// there, the second one starts again.
 async fn replace(tx: &mut Tx<'_>, part: &NewPart) -> Result<(), MetadataError> {
     let old = "DELETE FROM parts WHERE upload_id = ?1 AND number = ?2 RETURNING spans";
     if let Some(row) = tx.first(old, params![part.upload.as_bytes(), part.row.number]).await? {
-        super::garbage::leave(tx, row.bytes(0)?).await?;
+        super::garbage::leave(tx, vec![decode_spans(row.bytes(0)?)?]).await?;
     }
     let sql = "INSERT INTO parts (upload_id, number, size_bytes, modified_ms, etag, checksum, spans) \
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT DO NOTHING";
     let PartRow { number, size_bytes, modified, etag, checksum, spans } = &part.row;
     let (checksum, spans) = (checksum.as_ref().map(encode_checksum), encode_spans(spans));
     let upload = part.upload.as_bytes();
     let values = params![upload, *number, *size_bytes, *modified, etag.as_str(), checksum.as_ref(), &spans];
-    tx.execute(sql, values).await?;
-    Ok(())
+    tx.insert_new(sql, values).await
 }
 
 /// An uploaded part.
@@ -255,7 +252,9 @@ impl Operation for CompleteObject {
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Self::Output, MetadataError> {
         let object = &self.object;
-        if let Err(refusal) = find(tx, &object.bucket, &object.key, &self.upload).await? {
+        // In the order of locks: bucket, upload, object.
+        buckets::find_locked(tx, Lock::Exists, &object.bucket).await?;
+        if let Err(refusal) = find(tx, Lock::Change, &object.bucket, &object.key, &self.upload).await? {
             return Ok(Err(refusal));
         }
         let place = match objects::writable(tx, object).await? {
@@ -266,10 +265,11 @@ impl Operation for CompleteObject {
             return Ok(Err(Refusal::Changed));
         };
         if !left.is_empty() {
-            super::garbage::leave(tx, &encode_spans(&left)).await?;
+            super::garbage::leave(tx, vec![left]).await?;
         }
         objects::write(tx, object, &place, Some(&self.upload)).await?;
-        remove(tx, place.bucket_no(), object.key.as_bytes(), &self.upload).await?;
+        tx.execute("DELETE FROM parts WHERE upload_id = ?1", params![self.upload.as_bytes()]).await?;
+        remove(tx, place.bucket_no(), &object.key, &self.upload).await?;
         Ok(Ok(()))
     }
 }
@@ -303,41 +303,40 @@ impl Operation for AbortUpload {
     type Output = Result<(), Refusal>;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Self::Output, MetadataError> {
-        if let Err(refusal) = self.upload.run(tx).await? {
+        let FindUpload { bucket, key, upload } = &self.upload;
+        if let Err(refusal) = find(tx, Lock::Change, bucket, key, upload).await? {
             return Ok(Err(refusal));
         }
-        let FindUpload { bucket, key, upload } = &self.upload;
+        drop_parts(tx, &[upload.as_bytes()]).await?;
         if let Some(bucket) = buckets::find(tx, bucket).await? {
-            abort(tx, bucket.number, key.as_bytes(), upload).await?;
+            remove(tx, bucket.number, key, upload).await?;
         }
         Ok(Ok(()))
     }
 }
 
-async fn abort(tx: &mut Tx<'_>, bucket: u64, key: &[u8], upload: &UploadId) -> Result<(), MetadataError> {
-    let sql = "SELECT spans FROM parts WHERE upload_id = ?1";
-    let mut spans = Vec::new();
-    for row in tx.query(sql, params![upload.as_bytes()]).await? {
-        spans.extend(decode_spans(row.bytes(0)?)?);
-    }
-    if !spans.is_empty() {
-        super::garbage::leave(tx, &encode_spans(&spans)).await?;
-    }
-    remove(tx, bucket, key, upload).await
+/// Takes the parts of uploads that are locked away; what they refer to is
+/// garbage.
+async fn drop_parts(tx: &mut Tx<'_>, uploads: &[&[u8]]) -> Result<(), MetadataError> {
+    let sql = "DELETE FROM parts WHERE upload_id IN (SELECT value FROM rarray(?1)) RETURNING spans";
+    let rows = tx.query(sql, params![uploads]).await?;
+    let spans = rows.iter().map(|row| decode_spans(row.bytes(0)?)).collect::<Result<_, _>>()?;
+    super::garbage::leave(tx, spans).await
 }
 
-async fn remove(tx: &mut Tx<'_>, bucket: u64, key: &[u8], upload: &UploadId) -> Result<(), MetadataError> {
-    tx.execute("DELETE FROM parts WHERE upload_id = ?1", params![upload.as_bytes()]).await?;
+async fn remove(tx: &mut Tx<'_>, bucket: u64, key: &ObjectKey, upload: &UploadId) -> Result<(), MetadataError> {
     let sql = "DELETE FROM uploads WHERE bucket_no = ?1 AND key = ?2 AND upload_id = ?3";
-    tx.execute(sql, params![bucket, key, upload.as_bytes()]).await?;
-    Ok(())
+    tx.execute(sql, params![bucket, key.as_bytes(), upload.as_bytes()]).await.map(drop)
 }
 
-/// Gives all uploads of a bucket up.
+/// Gives all uploads of a bucket up, which nobody else can reach.
 pub(super) async fn abort_all(tx: &mut Tx<'_>, bucket: u64) -> Result<(), MetadataError> {
-    let rows = tx.query("SELECT upload_id, key FROM uploads WHERE bucket_no = ?1", params![bucket]).await?;
-    for row in rows {
-        abort(tx, bucket, row.bytes(1)?, &UploadId::from_bytes(row.array(0)?)).await?;
+    let sql = "SELECT upload_id FROM uploads WHERE bucket_no = ?1 ORDER BY key, upload_id";
+    let rows = tx.query_locked(Lock::Change, sql, params![bucket]).await?;
+    if rows.is_empty() {
+        return Ok(());
     }
-    Ok(())
+    let uploads: Vec<&[u8]> = rows.iter().map(|row| row.bytes(0)).collect::<Result<_, _>>()?;
+    drop_parts(tx, &uploads).await?;
+    tx.execute("DELETE FROM uploads WHERE bucket_no = ?1", params![bucket]).await.map(drop)
 }

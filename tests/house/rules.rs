@@ -60,7 +60,11 @@ pub struct Reserved {
 }
 
 pub const RESERVED: &[Reserved] = &[
-    Reserved { paths: &["rusqlite"], rooms: &["metadata"], reason: "SQL is nowhere but in metadata" },
+    Reserved {
+        paths: &["rusqlite", "tokio_postgres", "deadpool"],
+        rooms: &["metadata"],
+        reason: "SQL is nowhere but in metadata",
+    },
     Reserved { paths: &["s3s"], rooms: &["gateway"], reason: "s3s's types are nowhere but in gateway" },
     Reserved { paths: &["std::env"], rooms: &["cli", "main"], reason: "only cli reads the environment" },
     Reserved {
@@ -82,6 +86,8 @@ pub const NOT_ON_THE_GROUND: &[&str] = &[
     "http_body_util",
     "s3s",
     "rusqlite",
+    "tokio_postgres",
+    "deadpool",
     "rustls",
     "tokio_rustls",
     "rcgen",
@@ -132,5 +138,17 @@ pub const FILE_LINES_MAX: usize = 600;
 pub const LONG_FILES: &[(&str, usize)] = &[];
 
 /// Crates that the core must not bring in.
-pub const NOT_IN_THE_CORE: &[&str] =
-    &["tokio", "rusqlite", "libsqlite3-sys", "s3s", "hyper", "http", "rustls", "tracing", "clap", "anyhow"];
+pub const NOT_IN_THE_CORE: &[&str] = &[
+    "tokio",
+    "rusqlite",
+    "tokio-postgres",
+    "deadpool",
+    "libsqlite3-sys",
+    "s3s",
+    "hyper",
+    "http",
+    "rustls",
+    "tracing",
+    "clap",
+    "anyhow",
+];

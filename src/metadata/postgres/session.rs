@@ -1,0 +1,259 @@
+//! One transaction on one connection.
+//!
+//! A read sees one snapshot. A write runs in READ COMMITTED: what it relies on
+//! it locks when it reads it, and each statement sees all that was committed
+//! before it. Where the engine is always serializable, the locks say nothing
+//! new and conflicts are failures; either way the operation is run again.
+
+use std::sync::Arc;
+
+use futures_util::{FutureExt, future};
+use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
+use tokio_postgres::Statement;
+use tokio_postgres::types::ToSql;
+
+use super::super::dialect::Lock;
+use super::super::tx::{MetadataError, Param, Row};
+use super::commits::Receipt;
+use super::failure::{self, Failure, Remedy};
+use super::pool::Pooled;
+use super::values;
+
+/// What a transaction is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    Read,
+    Write,
+}
+
+impl Purpose {
+    fn begin(self) -> &'static str {
+        match self {
+            Self::Read => "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
+            Self::Write => "BEGIN ISOLATION LEVEL READ COMMITTED",
+        }
+    }
+}
+
+/// How a commit ended.
+pub(super) enum Commit {
+    Done,
+    Failed(Failure),
+    /// The line broke: only the database knows.
+    Unknown(Receipt, Failure),
+}
+
+/// Statements that are under way at once.
+const PIPELINE_MAX: usize = 200;
+
+/// Holds its process's lease until the transaction's end.
+enum Turn {
+    Shared { _guard: OwnedRwLockReadGuard<()> },
+    Alone { _guard: OwnedRwLockWriteGuard<()> },
+}
+
+/// A transaction in progress. Dropped before its end, it is rolled back.
+pub(in crate::metadata) struct Session {
+    /// None once the connection is of no more use.
+    connection: Option<Pooled>,
+    purpose: Purpose,
+    begun: bool,
+    changed: bool,
+    /// What the last failure asks for.
+    remedy: Remedy,
+    turns: Arc<RwLock<()>>,
+    turn: Option<Turn>,
+}
+
+type Params<'a> = Vec<&'a (dyn ToSql + Sync)>;
+
+fn borrowed<'a>(params: &'a [Param<'a>]) -> Params<'a> {
+    params.iter().map(|param| param as &(dyn ToSql + Sync)).collect()
+}
+
+impl Session {
+    pub(super) fn new(connection: Pooled, purpose: Purpose, turns: Arc<RwLock<()>>) -> Self {
+        let connection = Some(connection);
+        Self { connection, purpose, begun: false, changed: false, remedy: Remedy::None, turns, turn: None }
+    }
+
+    pub(in crate::metadata) async fn query(
+        &mut self,
+        lock: Lock,
+        sql: &'static str,
+        params: &[Param<'_>],
+    ) -> Result<Vec<Row>, MetadataError> {
+        let reads = sql.starts_with("SELECT") || sql.starts_with("WITH");
+        let lock = if self.purpose == Purpose::Read { Lock::None } else { lock };
+        let statement = self.prepare(lock, sql, reads).await?;
+        let begin = (!self.begun).then(|| self.purpose.begin());
+        self.begun = true;
+        let params = borrowed(params);
+        let client = &self.connection()?.client;
+        let rows = client.query(&statement, &params);
+        let rows = match begin {
+            None => rows.await,
+            // Sent in one go. It cannot do harm should there be no transaction: it only reads.
+            Some(begin) => {
+                let (begun, rows) = future::join(client.batch_execute(begin), rows).await;
+                begun.and(rows)
+            }
+        };
+        rows.map_err(|error| self.failed(error))?.iter().map(values::row).collect()
+    }
+
+    pub(in crate::metadata) async fn execute(
+        &mut self,
+        sql: &'static str,
+        params: &[Param<'_>],
+    ) -> Result<usize, MetadataError> {
+        let statement = self.prepare(Lock::None, sql, false).await?;
+        let changed = self.connection()?.client.execute(&statement, &borrowed(params)).await;
+        changed.map(|rows| rows as usize).map_err(|error| self.failed(error))
+    }
+
+    pub(in crate::metadata) async fn execute_each(
+        &mut self,
+        sql: &'static str,
+        rows: &[Vec<Param<'_>>],
+    ) -> Result<usize, MetadataError> {
+        if rows.is_empty() {
+            return Ok(0);
+        }
+        let statement = self.prepare(Lock::None, sql, false).await?;
+        let mut changed = 0;
+        for rows in rows.chunks(PIPELINE_MAX) {
+            let client = &self.connection()?.client;
+            let all = rows.iter().map(|row| async { client.execute(&statement, &borrowed(row)).await });
+            let all = future::join_all(all).await.into_iter().sum::<Result<u64, _>>();
+            changed += all.map_err(|error| self.failed(error))? as usize;
+        }
+        Ok(changed)
+    }
+
+    async fn prepare(&mut self, lock: Lock, sql: &'static str, reads: bool) -> Result<Statement, MetadataError> {
+        let prepared = self.connection_mut()?.prepared(lock, sql).await;
+        let statement = prepared.map_err(|error| self.failed(error))?;
+        self.changed |= !reads;
+        if !self.begun && !reads {
+            self.begun = true;
+            let begun = self.connection()?.client.batch_execute(self.purpose.begin()).await;
+            begun.map_err(|error| self.failed(error))?;
+        }
+        Ok(statement)
+    }
+
+    fn connection(&self) -> Result<&Pooled, MetadataError> {
+        self.connection.as_ref().ok_or_else(|| MetadataError::Unavailable("its connection is gone".into()))
+    }
+
+    fn connection_mut(&mut self) -> Result<&mut Pooled, MetadataError> {
+        self.connection.as_mut().ok_or_else(|| MetadataError::Unavailable("its connection is gone".into()))
+    }
+
+    fn failed(&mut self, error: tokio_postgres::Error) -> MetadataError {
+        let failure = Failure::from(error);
+        self.remedy = failure.remedy;
+        failure.error
+    }
+
+    pub(in crate::metadata) fn overtaken(&mut self) -> MetadataError {
+        self.remedy = Remedy::Rerun;
+        MetadataError::Unavailable("too many others change the same".into())
+    }
+
+    pub(in crate::metadata) async fn take_turn(&mut self, alone: bool) {
+        // A second turn behind somebody who waits to be alone would never come.
+        if self.turn.is_none() {
+            let turns = self.turns.clone();
+            self.turn = Some(match alone {
+                true => Turn::Alone { _guard: turns.write_owned().await },
+                false => Turn::Shared { _guard: turns.read_owned().await },
+            });
+        }
+    }
+
+    /// Ends a transaction whose operation failed.
+    pub(super) fn give_up(mut self, error: MetadataError) -> Failure {
+        if self.remedy == Remedy::Reconnect {
+            self.discard();
+        }
+        Failure::new(error, self.remedy)
+    }
+
+    /// Ends a transaction that only read.
+    pub(super) fn end(self) {}
+
+    pub(super) async fn commit(mut self) -> Commit {
+        let (begun, changed) = (self.begun, self.changed);
+        if !begun {
+            return Commit::Done;
+        }
+        match changed {
+            true => self.commit_changes().await,
+            false => self.commit_nothing().await,
+        }
+    }
+
+    /// Nothing was changed, so that it may as well be done again.
+    async fn commit_nothing(&mut self) -> Commit {
+        let Ok(connection) = self.connection() else { return Commit::Done };
+        match connection.client.batch_execute("COMMIT").await {
+            Ok(()) => {
+                self.begun = false;
+                Commit::Done
+            }
+            Err(error) => {
+                self.discard();
+                Commit::Failed(error.into())
+            }
+        }
+    }
+
+    /// The receipt and the commit go in one go: where the receipt is refused,
+    /// the server makes a rollback of the commit.
+    async fn commit_changes(&mut self) -> Commit {
+        let lost = || Failure::unavailable("its connection is gone", Remedy::Reconnect);
+        let Ok(connection) = self.connection_mut() else { return Commit::Failed(lost()) };
+        let receipt = Receipt::new(connection.about_now_ms());
+        let statement = match connection.prepared(Lock::None, Receipt::LEAVE).await {
+            Ok(statement) => statement,
+            Err(error) => return Commit::Failed(error.into()),
+        };
+        let client = &connection.client;
+        let values = receipt.values();
+        let (left, committed) =
+            future::join(client.execute(&statement, &borrowed(&values)), client.batch_execute("COMMIT")).await;
+        match (left, committed) {
+            (Ok(_), Ok(())) => {
+                self.begun = false;
+                Commit::Done
+            }
+            (Err(error), Ok(())) => {
+                self.begun = false;
+                Commit::Failed(error.into())
+            }
+            (Ok(_), Err(error)) if failure::refuses_commit(&error) => Commit::Failed(error.into()),
+            (_, Err(error)) => {
+                self.discard();
+                Commit::Unknown(receipt, error.into())
+            }
+        }
+    }
+
+    /// Lets the connection go for good.
+    fn discard(&mut self) {
+        if let Some(connection) = self.connection.take() {
+            drop(Pooled::take(connection));
+        }
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        // Sent, not waited for: whoever has the connection next speaks after it.
+        if let Some(connection) = self.connection.as_ref().filter(|_| self.begun) {
+            let _ = connection.client.batch_execute("ROLLBACK").now_or_never();
+        }
+    }
+}

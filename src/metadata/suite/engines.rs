@@ -1,0 +1,95 @@
+//! The suite on every engine.
+
+use std::sync::OnceLock;
+
+use super::server::Server;
+use super::{moves, references_and_garbage_add_up, volunteers};
+use crate::metadata::*;
+
+/// What a database needs for as long as it is used.
+type Keep = Option<tempfile::TempDir>;
+
+async fn sqlite() -> (Keep, Metadata) {
+    let folder = tempfile::tempdir().unwrap();
+    let options = SqliteOptions { path: folder.path().join("suite.db"), cache_kib: 1024, readers: 2 };
+    let metadata = Metadata::open_sqlite(options).unwrap();
+    (Some(folder), metadata)
+}
+
+async fn postgres() -> (Keep, Metadata) {
+    (None, open(Server::shared(), &fresh().await).await)
+}
+
+/// A database with the schema and nothing in it, on the shared server.
+pub(super) async fn fresh() -> String {
+    static TEMPLATE: OnceLock<String> = OnceLock::new();
+    static FIRST: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+    let first = FIRST.lock().await;
+    if TEMPLATE.get().is_none() {
+        let name = Server::shared().database(None);
+        open(Server::shared(), &name).await.close().await;
+        settle(&name).await;
+        TEMPLATE.set(name).unwrap();
+    }
+    let name = Server::shared().database(TEMPLATE.get().map(String::as_str));
+    drop(first);
+    name
+}
+
+/// A database that somebody is connected to cannot be copied.
+async fn settle(name: &str) {
+    let count = format!("SELECT COUNT(*) FROM pg_stat_activity WHERE datname = '{name}'");
+    while Server::shared().sql("postgres", &count) != "0" {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+}
+
+pub(super) async fn open(server: &Server, database: &str) -> Metadata {
+    let mut options = PostgresOptions::new(PostgresAddress::parse(&server.url(database)).unwrap());
+    options.connections = 8;
+    Metadata::open_postgres(options).await.unwrap()
+}
+
+macro_rules! on_every_engine {
+    ($($name:ident: $test:expr;)*) => {
+        on_every_engine!(sqlite: $($name: $test;)*);
+        on_every_engine!(postgres: $($name: $test;)*);
+    };
+    ($engine:ident: $($name:ident: $test:expr;)*) => {
+        mod $engine {
+            use super::*;
+
+            $(#[tokio::test]
+            async fn $name() {
+                let (_keep, metadata) = super::$engine().await;
+                $test(metadata).await;
+            })*
+        }
+    };
+}
+
+#[cfg(test)]
+mod random {
+    use super::*;
+
+    /// Some random steps.
+    pub(super) async fn steps(metadata: Metadata) {
+        let seed = rand::random();
+        println!("seed {seed}");
+        references_and_garbage_add_up(metadata, seed, 300).await;
+    }
+}
+
+on_every_engine! {
+    references_and_garbage: random::steps;
+    references_and_garbage_again: random::steps;
+    references_and_garbage_once_more: random::steps;
+    references_and_garbage_for_the_last_time: random::steps;
+    a_repair_is_overtaken_or_late: moves::a_repair_is_overtaken_or_late;
+    a_node_is_drained_when_no_upload_can_reach_it: moves::a_node_is_drained_when_no_upload_can_reach_it;
+    tokens_are_good_once: volunteers::tokens_are_good_once;
+    nodes_change_as_they_may: volunteers::nodes_change_as_they_may;
+    what_a_node_says_is_kept: volunteers::what_a_node_says_is_kept;
+    a_node_that_goes_back_is_noticed: volunteers::a_node_that_goes_back_is_noticed;
+    doors_are_known_for_a_while: volunteers::doors_are_known_for_a_while;
+}

@@ -1,0 +1,211 @@
+//! A real PostgreSQL 15 of Debian's, for the suites that need a database:
+//! started on a folder of its own, gone with the process that started it.
+//!
+//! A watchdog holds the other end of a pipe of this process. When that closes,
+//! after a test's end as well as after a kill, it stops the server and takes
+//! the folder away.
+#![allow(dead_code, reason = "each suite is a binary of its own and uses a part of this")]
+
+use std::io::Write as _;
+use std::net::TcpListener;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+const PROGRAMS: &str = "/usr/lib/postgresql/15/bin";
+/// Of the superuser `postgres`, for connections over TCP.
+pub const PASSWORD: &str = "a password";
+const PASSWORD_IN_URLS: &str = "a%20password";
+
+const WATCHDOG: &str =
+    "cat >/dev/null; \"$0/pg_ctl\" -D \"$1/data\" -m immediate -w stop >/dev/null 2>&1; rm -rf \"$1\"";
+
+/// A running server.
+pub struct Server {
+    folder: PathBuf,
+    port: u16,
+    /// Its input closes when this process ends.
+    watchdog: Child,
+}
+
+impl Server {
+    /// The one of this process, for suites that read back what they wrote. It
+    /// does not sync: it must not be asked to survive a power cut.
+    pub fn shared() -> &'static Self {
+        static SHARED: OnceLock<Server> = OnceLock::new();
+        SHARED.get_or_init(|| Self::start("fsync = off\nsynchronous_commit = on\nfull_page_writes = off\n"))
+    }
+
+    /// One with these lines in its configuration.
+    pub fn start(configuration: &str) -> Self {
+        assert!(
+            Path::new(PROGRAMS).join("postgres").exists(),
+            "PostgreSQL 15 is not installed ({PROGRAMS}): run tests/install-clients"
+        );
+        let folder = tempfile::Builder::new().prefix("cairn-postgres-").tempdir().expect("a temporary folder").keep();
+        hand_over(&folder);
+        let watchdog = watchdog(&folder);
+        let mut server = Self { folder, port: 0, watchdog };
+        server.make(configuration);
+        let started = (0..5).any(|_| {
+            server.port = free_port();
+            std::fs::write(server.folder.join("data/port.conf"), format!("port = {}\n", server.port))
+                .expect("the folder can be written");
+            server.try_control(&["start"]).status.success()
+        });
+        assert!(started, "PostgreSQL does not start:\n{}", server.log());
+        server
+    }
+
+    fn make(&self, configuration: &str) {
+        let password = self.folder.join("password");
+        std::fs::write(&password, PASSWORD).expect("the folder can be written");
+        let data = self.folder.join("data");
+        let made = as_postgres("initdb", &self.folder)
+            .args(["--no-sync", "--auth-local=trust", "--auth-host=scram-sha-256", "--encoding=UTF8", "--locale=C"])
+            .args(["--username=postgres", "--pwfile"])
+            .arg(&password)
+            .arg("-D")
+            .arg(&data)
+            .output()
+            .expect("initdb starts");
+        assert!(made.status.success(), "initdb: {}", String::from_utf8_lossy(&made.stderr));
+        let mut file = std::fs::OpenOptions::new()
+            .append(true)
+            .open(data.join("postgresql.conf"))
+            .expect("initdb has made a configuration");
+        let folder = self.folder.display();
+        write!(
+            file,
+            "\nlisten_addresses = '127.0.0.1'\nunix_socket_directories = '{folder}'\nmax_connections = 250\n\
+             shared_buffers = 64MB\ndeadlock_timeout = 200ms\ninclude_if_exists = 'port.conf'\n{configuration}"
+        )
+        .expect("the folder can be written");
+    }
+
+    /// Its port on 127.0.0.1.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Its folder; `data` is below it.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The address of a database, over TCP and with the password.
+    pub fn url(&self, database: &str) -> String {
+        format!("postgres://postgres:{PASSWORD_IN_URLS}@127.0.0.1:{}/{database}?sslmode=disable", self.port)
+    }
+
+    /// The address of a database, over the socket in its folder.
+    pub fn socket_url(&self, database: &str) -> String {
+        format!("host={} port={} user=postgres dbname={database}", self.folder.display(), self.port)
+    }
+
+    /// Makes a database, as a copy of another one where told, and answers its name.
+    pub fn database(&self, template: Option<&str>) -> String {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let name = format!("database_{}", NUMBER.fetch_add(1, Ordering::Relaxed));
+        let template = template.unwrap_or("template0");
+        self.sql("postgres", &format!("CREATE DATABASE {name} TEMPLATE {template}"));
+        name
+    }
+
+    /// What a statement prints.
+    pub fn sql(&self, database: &str, sql: &str) -> String {
+        let output = self.try_sql(database, sql);
+        assert!(output.status.success(), "{sql}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
+    }
+
+    /// The same, however it ends.
+    pub fn try_sql(&self, database: &str, sql: &str) -> Output {
+        let mut psql = as_postgres("psql", &self.folder);
+        psql.args(["-XAtq", "-v", "ON_ERROR_STOP=1", "-h"]).arg(&self.folder);
+        psql.args(["-p", &self.port.to_string(), "-U", "postgres", "-d", database, "-c", sql]);
+        psql.output().expect("psql starts")
+    }
+
+    /// `pg_ctl` with these arguments, to its end.
+    pub fn control(&self, arguments: &[&str]) {
+        let output = self.try_control(arguments);
+        assert!(output.status.success(), "pg_ctl {arguments:?}: {}", self.log());
+    }
+
+    fn try_control(&self, arguments: &[&str]) -> Output {
+        let mut control = as_postgres("pg_ctl", &self.folder);
+        control.arg("-D").arg(self.folder.join("data")).arg("-l").arg(self.folder.join("log"));
+        control.args(["-w", "-t", "60"]).args(arguments);
+        // The server would hold a pipe open.
+        let status = control.stdout(Stdio::null()).stderr(Stdio::null()).status().expect("pg_ctl starts");
+        Output { status, stdout: Vec::new(), stderr: Vec::new() }
+    }
+
+    /// What it has logged.
+    pub fn log(&self) -> String {
+        String::from_utf8_lossy(&std::fs::read(self.folder.join("log")).unwrap_or_default()).into_owned()
+    }
+
+    /// CPU seconds that the server's processes have taken, those that ended included.
+    pub fn cpu_seconds(&self) -> f64 {
+        let pid = std::fs::read_to_string(self.folder.join("data/postmaster.pid")).unwrap_or_default();
+        let postmaster = pid.lines().next().unwrap_or_default().to_owned();
+        let processes = std::fs::read_dir("/proc").expect("Linux").filter_map(|entry| {
+            let stat = std::fs::read_to_string(entry.ok()?.path().join("stat")).ok()?;
+            let (id, rest) = (stat.split(' ').next()?.to_owned(), stat.rsplit_once(") ")?.1.to_owned());
+            let fields: Vec<&str> = rest.split(' ').collect();
+            let own = fields.get(1) == Some(&postmaster.as_str()) || id == postmaster;
+            // User and system time; the postmaster also has that of children that ended.
+            let wanted = if id == postmaster { 11..15 } else { 11..13 };
+            own.then(|| fields[wanted].iter().filter_map(|ticks| ticks.parse::<f64>().ok()).sum::<f64>())
+        });
+        processes.sum::<f64>() / 100.0
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        drop(self.watchdog.stdin.take());
+        let _ = self.watchdog.wait();
+    }
+}
+
+/// A program of PostgreSQL's, as the user that it wants to run as.
+fn as_postgres(program: &str, folder: &Path) -> Command {
+    let mut command = unprivileged(&format!("{PROGRAMS}/{program}"));
+    command.env_clear().env("PATH", "/usr/bin:/bin").env("LANG", "C.UTF-8").env("HOME", folder);
+    command.current_dir(folder).stdin(Stdio::null());
+    command
+}
+
+/// PostgreSQL refuses to run as root.
+fn unprivileged(program: &str) -> Command {
+    if !rustix::process::getuid().is_root() {
+        return Command::new(program);
+    }
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid=postgres", "--regid=postgres", "--init-groups", "--", program]);
+    command
+}
+
+fn hand_over(folder: &Path) {
+    if rustix::process::getuid().is_root() {
+        let given = Command::new("chown").arg("postgres:postgres").arg(folder).status();
+        assert!(given.is_ok_and(|status| status.success()), "there is no user postgres: run tests/install-clients");
+    }
+}
+
+fn watchdog(folder: &Path) -> Child {
+    let mut command = unprivileged("/bin/sh");
+    command.args(["-c", WATCHDOG, PROGRAMS]).arg(folder).current_dir("/");
+    command.process_group(0).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.spawn().expect("a shell starts")
+}
+
+fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a socket on 127.0.0.1");
+    listener.local_addr().expect("a bound socket has an address").port()
+}
