@@ -159,7 +159,7 @@ fn by_count(ids: &[BodyId]) -> BTreeMap<u64, Vec<BodyId>> {
 }
 
 /// How often each stream stands in these spans.
-pub(super) fn streams_of(spans: &[Span]) -> BTreeMap<StreamId, u64> {
+pub(super) fn streams_of<'a>(spans: impl IntoIterator<Item = &'a Span>) -> BTreeMap<StreamId, u64> {
     let mut counts = BTreeMap::new();
     for span in spans {
         *counts.entry(span.stream).or_default() += 1;

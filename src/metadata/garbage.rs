@@ -1,9 +1,9 @@
 //! What nothing refers to any more, on its way out: first the spans of bodies
 //! and parts, then the pieces of segments. Workers carry it on in small steps.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::bodies::{Span, decode_spans, encode_spans};
+use super::bodies::{Span, decode_spans, encode_spans, streams_of};
 use super::dialect::{Lock, Sequence};
 use super::nodes::NodeState;
 use super::segments::PiecePlace;
@@ -28,22 +28,26 @@ pub(super) async fn leave(tx: &mut Tx<'_>, spans: Vec<Vec<Span>>) -> Result<(), 
     Ok(())
 }
 
-/// Condemns pieces of a segment that this transaction has for itself.
-pub(super) async fn condemn(tx: &mut Tx<'_>, segment: SegmentId, pieces: &[PiecePlace]) -> Result<(), MetadataError> {
+/// Condemns pieces of segments that this transaction has for itself.
+pub(super) async fn condemn(tx: &mut Tx<'_>, segments: &[(SegmentId, Vec<PiecePlace>)]) -> Result<(), MetadataError> {
     // Nobody could ever tell a node that is gone. One that is not, does not go meanwhile.
-    let nodes: Vec<i64> = pieces.iter().map(|place| place.node.into()).collect();
-    if tx.is_concurrent() {
-        let sql = "SELECT 1 FROM nodes WHERE node_no IN (SELECT value FROM rarray(?1)) ORDER BY node_no";
-        tx.query_locked(Lock::Exists, sql, params![&nodes[..]]).await?;
+    let nodes: BTreeSet<i64> = segments.iter().flat_map(|(_, places)| places).map(|place| place.node.into()).collect();
+    let nodes: Vec<i64> = nodes.into_iter().collect();
+    let sql = "SELECT node_no, state FROM nodes WHERE node_no IN (SELECT value FROM rarray(?1)) ORDER BY node_no";
+    let mut gone = BTreeSet::new();
+    for row in tx.query_locked(Lock::Exists, sql, params![&nodes[..]]).await? {
+        if row.int(1)? >= NodeState::Gone as i64 {
+            gone.insert(row.u32(0)?);
+        }
     }
-    let sql = "INSERT INTO condemned (node_no, segment_id, piece, incarnation) \
-               SELECT CAST(?1 AS BIGINT), ?2, CAST(?3 AS BIGINT), CAST(?4 AS BIGINT) \
-               WHERE NOT EXISTS (SELECT 1 FROM nodes WHERE node_no = ?1 AND state >= ?5) ON CONFLICT DO NOTHING";
-    let row = |place: &PiecePlace| {
-        let (piece, incarnation) = (u32::from(place.piece.0), place.incarnation.0);
-        params![place.node, segment.as_bytes(), piece, incarnation, NodeState::Gone as i64].to_vec()
-    };
-    tx.execute_each(sql, &pieces.iter().map(row).collect::<Vec<_>>()).await.map(drop)
+    let mut pieces: Vec<CondemnedPiece> = Vec::new();
+    for (segment, places) in segments {
+        let told = places.iter().filter(|place| !gone.contains(&place.node));
+        pieces.extend(told.map(|place| CondemnedPiece { segment: *segment, place: *place }));
+    }
+    let sql = "INSERT INTO condemned (node_no, segment_id, piece, incarnation) VALUES (?1, ?2, ?3, ?4) \
+               ON CONFLICT DO NOTHING";
+    tx.execute_each(sql, &columns(&pieces, None)).await.map(drop)
 }
 
 /// Gives the streams of some garbage back: a bounded amount, since writers
@@ -64,37 +68,45 @@ impl Operation for ReleaseGarbage {
         let before = tx.now().await?.0 - self.older_than_ms as i64;
         let mut room = self.extents;
         let mut found = false;
-        let sql = "SELECT garbage_no, spans FROM garbage WHERE left_ms <= ?1 ORDER BY garbage_no LIMIT 1";
-        while room > 0
-            && let Some(row) = tx.first_locked(Lock::Take, sql, params![before]).await?
-        {
+        // Several workers each take rows of their own.
+        let sql = "SELECT garbage_no, spans FROM garbage WHERE left_ms <= ?1 ORDER BY garbage_no LIMIT ?2";
+        while room > 0 {
+            let rows = tx.query_locked(Lock::Take, sql, params![before, ROWS_AT_ONCE]).await?;
+            if rows.is_empty() {
+                break;
+            }
             found = true;
-            let left = release(tx, decode_spans(row.bytes(1)?)?, &mut room).await?;
-            let number = row.int(0)?;
-            match left.is_empty() {
-                true => tx.execute("DELETE FROM garbage WHERE garbage_no = ?1", params![number]).await?,
-                false => {
-                    let sql = "UPDATE garbage SET spans = ?2 WHERE garbage_no = ?1";
-                    tx.execute(sql, params![number, &encode_spans(&left)]).await?
-                }
-            };
+            release(tx, &rows, &mut room).await?;
         }
         Ok(found)
     }
 }
 
-/// Gives spans back as long as there is room; answers those that are left.
-/// The least streams come first, as everybody locks them.
-async fn release(tx: &mut Tx<'_>, mut spans: Vec<Span>, room: &mut usize) -> Result<Vec<Span>, MetadataError> {
-    spans.sort_by_key(|span| std::cmp::Reverse(span.stream));
-    while let Some(span) = spans.pop() {
-        let released = super::streams::release(tx, &span.stream).await?;
-        *room = room.saturating_sub(released + 1);
-        if *room == 0 {
-            break;
+/// Rows of garbage that are given back at once.
+const ROWS_AT_ONCE: u32 = 32;
+
+/// Gives the streams of these rows back, the least ones first, as long as
+/// there is room. What is left over stays in its row.
+async fn release(tx: &mut Tx<'_>, rows: &[Row], room: &mut usize) -> Result<(), MetadataError> {
+    let mut all = Vec::with_capacity(rows.len());
+    for row in rows {
+        all.push((row.int(0)?, decode_spans(row.bytes(1)?)?));
+    }
+    let counts = streams_of(all.iter().flat_map(|(_, spans)| spans));
+    let next = super::streams::release(tx, &counts, room).await?;
+    let mut done = Vec::new();
+    for (number, mut spans) in all {
+        spans.retain(|span| next.is_some_and(|next| span.stream >= next));
+        match spans.is_empty() {
+            true => done.push(number),
+            false => {
+                let sql = "UPDATE garbage SET spans = ?2 WHERE garbage_no = ?1";
+                tx.execute(sql, params![number, &encode_spans(&spans)]).await?;
+            }
         }
     }
-    Ok(spans)
+    tx.execute("DELETE FROM garbage WHERE garbage_no IN (SELECT value FROM rarray(?1))", params![&done[..]]).await?;
+    Ok(())
 }
 
 /// A piece that nothing refers to any more.
@@ -136,12 +148,11 @@ impl Operation for CondemnPieces {
             found.into_iter().map(|row| (row.segment, row.pieces)).collect();
         let missing: Vec<SegmentId> = ids.into_iter().filter(|id| !listed.contains_key(id)).collect();
         super::segments::stay_missing(tx, &missing).await?;
-        for (segment, mut pieces) in segments {
-            let listed = listed.get(&segment).map_or(&[][..], Vec::as_slice);
+        for (segment, pieces) in &mut segments {
+            let listed = listed.get(segment).map_or(&[][..], Vec::as_slice);
             pieces.retain(|place| !listed.contains(place));
-            condemn(tx, segment, &pieces).await?;
         }
-        Ok(())
+        condemn(tx, &segments.into_iter().collect::<Vec<_>>()).await
     }
 }
 

@@ -155,7 +155,7 @@ impl Operation for CommitShared {
             outcomes[at] = outcome;
         }
         match kept.is_empty() {
-            true => super::garbage::condemn(tx, self.segment.segment, &self.segment.pieces).await?,
+            true => super::garbage::condemn(tx, &[(self.segment.segment, self.segment.pieces.clone())]).await?,
             false => segments::insert(tx, std::slice::from_ref(&self.segment), &kept).await?,
         }
         Ok(outcomes)

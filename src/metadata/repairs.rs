@@ -94,7 +94,7 @@ impl Operation for ReplacePieces {
         let sql = "UPDATE segments SET pieces = ?2, revision = revision + 1, incarnation = incarnation + 1 \
                    WHERE segment_id = ?1";
         tx.execute(sql, params![self.segment.as_bytes(), &encode_pieces(&pieces)]).await?;
-        super::garbage::condemn(tx, self.segment, &removed).await?;
+        super::garbage::condemn(tx, &[(self.segment, removed)]).await?;
         Ok(true)
     }
 }

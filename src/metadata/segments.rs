@@ -69,16 +69,10 @@ pub(super) async fn insert(
     segments: &[NewSegment],
     streams: &[&NewStream],
 ) -> Result<(), MetadataError> {
-    let mut uses: BTreeMap<SegmentId, (u64, u64)> = BTreeMap::new();
-    for stream in streams {
-        if let StreamContent::Extents(extents) = &stream.content {
-            for extent in extents {
-                let (streams, bytes) = uses.entry(extent.segment).or_default();
-                *streams += 1;
-                *bytes += u64::from(extent.length);
-            }
-        }
-    }
+    let uses = uses(streams.iter().flat_map(|stream| match &stream.content {
+        StreamContent::Extents(extents) => extents.as_slice(),
+        StreamContent::Inline(_) => &[],
+    }));
     let sql = "INSERT INTO segments (segment_id, layout, mac_key, root, epoch, revision, streams, live_bytes, pieces) \
                VALUES (?1, ?2, ?3, ?4, ?5, 1, ?6, ?7, ?8)";
     let pieces: Vec<_> = segments.iter().map(|segment| encode_pieces(&segment.pieces)).collect();
@@ -91,22 +85,43 @@ pub(super) async fn insert(
     tx.execute_each(sql, &rows).await.map(drop)
 }
 
-/// Gives an extent back. A segment without streams goes, and its pieces are
+/// Gives extents back. A segment without streams goes, and its pieces are
 /// condemned.
-pub(super) async fn release(tx: &mut Tx<'_>, extent: &Extent) -> Result<(), MetadataError> {
-    let sql = "UPDATE segments SET streams = streams - 1, live_bytes = live_bytes - ?2, revision = revision + 1 \
-               WHERE segment_id = ?1 RETURNING streams, pieces";
-    let id = extent.segment.as_bytes();
-    let row = tx.first(sql, params![id, extent.length]).await?;
-    let Some(row) = row else {
-        tracing::error!(segment = %extent.segment, "a segment that is to be given back is missing in the metadata database");
-        return Ok(());
-    };
-    if row.int(0)? > 0 {
-        return Ok(());
+pub(super) async fn release(tx: &mut Tx<'_>, extents: &[Extent]) -> Result<(), MetadataError> {
+    let uses = uses(extents);
+    let ids: Vec<&[u8]> = uses.keys().map(|id| &id.as_bytes()[..]).collect();
+    let sql = "SELECT segment_id, streams, pieces FROM segments WHERE segment_id IN (SELECT value FROM rarray(?1)) \
+               ORDER BY segment_id";
+    let rows = tx.query_locked(Lock::Change, sql, params![&ids[..]]).await?;
+    if rows.len() != ids.len() {
+        let missing = ids.len() - rows.len();
+        tracing::error!(missing, "segments that are to be given back are missing in the metadata database");
     }
-    tx.execute("DELETE FROM segments WHERE segment_id = ?1", params![id]).await?;
-    super::garbage::condemn(tx, extent.segment, &decode_pieces(row.bytes(1)?)?).await
+    let (mut kept, mut gone) = (Vec::new(), Vec::new());
+    for row in &rows {
+        let id = SegmentId::from_bytes(row.array(0)?);
+        let (streams, bytes) = uses.get(&id).copied().unwrap_or_default();
+        match row.int(1)? > streams as i64 {
+            true => kept.push(params![row.bytes(0)?, streams, bytes].to_vec()),
+            false => gone.push((id, decode_pieces(row.bytes(2)?)?)),
+        }
+    }
+    let sql = "UPDATE segments SET streams = streams - ?2, live_bytes = live_bytes - ?3, revision = revision + 1 \
+               WHERE segment_id = ?1";
+    tx.execute_each(sql, &kept).await?;
+    let ids: Vec<&[u8]> = gone.iter().map(|(id, _)| &id.as_bytes()[..]).collect();
+    tx.execute("DELETE FROM segments WHERE segment_id IN (SELECT value FROM rarray(?1))", params![&ids[..]]).await?;
+    super::garbage::condemn(tx, &gone).await
+}
+
+/// How many runs, and bytes of them, are in each segment.
+fn uses<'a>(extents: impl IntoIterator<Item = &'a Extent>) -> BTreeMap<SegmentId, (u64, u64)> {
+    let mut uses: BTreeMap<SegmentId, (u64, u64)> = BTreeMap::new();
+    for extent in extents {
+        let (streams, bytes) = uses.entry(extent.segment).or_default();
+        (*streams, *bytes) = (*streams + 1, *bytes + u64::from(extent.length));
+    }
+    uses
 }
 
 pub(super) fn segment_row(row: &Row) -> Result<SegmentRow, MetadataError> {

@@ -165,22 +165,50 @@ pub(super) async fn reference(tx: &mut Tx<'_>, counts: &BTreeMap<StreamId, u64>)
     Ok(true)
 }
 
-/// Gives a reference back. The last one takes the stream and its key away and
-/// lets go of its segments. Answers how many extents it had.
-pub(super) async fn release(tx: &mut Tx<'_>, id: &StreamId) -> Result<usize, MetadataError> {
-    let sql = "UPDATE streams SET refs = refs - 1 WHERE stream_id = ?1 RETURNING refs, extents";
-    let Some(row) = tx.first(sql, params![id.as_bytes()]).await? else {
-        // One damaged row must not keep all other garbage from going.
-        tracing::error!(stream = %id, "a stream that is to be given back is missing in the metadata database");
-        return Ok(0);
-    };
-    if row.int(0)? > 0 {
-        return Ok(0);
+/// Gives references back, as many of each as are told; the last one of a
+/// stream takes it and its key away and lets go of its segments. Stops after
+/// `room` streams and extents, and answers the stream that comes next, if any.
+pub(super) async fn release(
+    tx: &mut Tx<'_>,
+    counts: &BTreeMap<StreamId, u64>,
+    room: &mut usize,
+) -> Result<Option<StreamId>, MetadataError> {
+    let ids: Vec<&[u8]> = counts.keys().take(*room).map(|id| &id.as_bytes()[..]).collect();
+    let sql = "SELECT stream_id, refs, extents FROM streams WHERE stream_id IN (SELECT value FROM rarray(?1)) \
+               ORDER BY stream_id";
+    let rows = tx.query_locked(Lock::Change, sql, params![&ids[..]]).await?;
+    let found = rows.iter().map(|row| Ok((StreamId::from_bytes(row.array(0)?), row)));
+    let found: BTreeMap<StreamId, &Row> = found.collect::<Result<_, MetadataError>>()?;
+    let (mut kept, mut gone, mut extents) = (BTreeMap::<u64, Vec<&[u8]>>::new(), Vec::new(), Vec::new());
+    let mut next = None;
+    for (id, count) in counts {
+        if *room == 0 {
+            next = Some(*id);
+            break;
+        }
+        *room -= 1;
+        let Some(row) = found.get(id) else {
+            // One damaged row must not keep all other garbage from going.
+            tracing::error!(stream = %id, "a stream that is to be given back is missing in the metadata database");
+            continue;
+        };
+        if row.int(1)? > *count as i64 {
+            kept.entry(*count).or_default().push(id.as_bytes());
+            continue;
+        }
+        gone.push(&id.as_bytes()[..]);
+        let own = row.optional(2)?.map(decode_extents).transpose()?.unwrap_or_default();
+        *room = room.saturating_sub(own.len());
+        extents.extend(own);
     }
-    tx.execute("DELETE FROM streams WHERE stream_id = ?1", params![id.as_bytes()]).await?;
-    let extents = row.optional(1)?.map(decode_extents).transpose()?.unwrap_or_default();
-    for extent in &extents {
-        super::segments::release(tx, extent).await?;
+    let sql = "UPDATE streams SET refs = refs - ?2 WHERE stream_id IN (SELECT value FROM rarray(?1))";
+    for (count, ids) in kept {
+        tx.execute(sql, params![&ids[..], count]).await?;
     }
-    Ok(extents.len())
+    if !gone.is_empty() {
+        let sql = "DELETE FROM streams WHERE stream_id IN (SELECT value FROM rarray(?1))";
+        tx.execute(sql, params![&gone[..]]).await?;
+        super::segments::release(tx, &extents).await?;
+    }
+    Ok(next)
 }

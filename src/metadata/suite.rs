@@ -5,8 +5,10 @@
 
 mod engines;
 mod moves;
+mod outages;
 #[path = "../../tests/support/postgres.rs"]
 mod server;
+mod together;
 mod volunteers;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -249,8 +251,9 @@ impl Model {
     }
 
     async fn delete(&mut self) {
-        let objects = (0..2).map(|_| (self.key(), WriteCondition::default())).collect();
-        self.metadata.write(DeleteObjects { bucket: self.bucket.clone(), objects }).await.unwrap().unwrap();
+        let objects: Vec<_> = (0..2).map(|_| (self.key(), WriteCondition::default())).collect();
+        let outcome = self.metadata.write(DeleteObjects { bucket: self.bucket.clone(), objects }).await.unwrap();
+        assert!(matches!(outcome, Ok(_) | Err(Refusal::NoSuchBucket)), "{outcome:?}");
     }
 
     fn some_upload(&mut self) -> Option<(ObjectKey, UploadId)> {
@@ -262,8 +265,10 @@ impl Model {
         let (headers, now) = (ObjectHeaders::default(), UnixMillis(1));
         let bucket = self.bucket.clone();
         let create = CreateMultipart { bucket, key: key.clone(), upload, headers, checksum: None, now };
-        self.metadata.write(create).await.unwrap().unwrap();
-        self.uploads.push((key, upload));
+        match self.metadata.write(create).await.unwrap() {
+            Ok(()) => self.uploads.push((key, upload)),
+            Err(refusal) => assert_eq!(refusal, Refusal::NoSuchBucket),
+        }
     }
 
     fn part(&mut self, key: ObjectKey, upload: UploadId, spans: Vec<Span>) -> NewPart {
@@ -371,41 +376,59 @@ fn whole(stream: &NewStream) -> Span {
     Span { stream: stream.stream, offset: 0, length: stream.size_bytes }
 }
 
-/// Runs the suite on an engine that holds nothing yet.
-pub(super) async fn references_and_garbage_add_up(metadata: Metadata, seed: u64, steps: usize) {
-    let holder = Holder([7; 16]);
-    let epoch = metadata.write(AcquireLease { holder }).await.unwrap();
-    let bucket = BucketName::new("suite").unwrap();
-    metadata.write(CreateBucket { name: bucket.clone(), now: UnixMillis(1) }).await.unwrap();
+impl Model {
+    /// One that holds a lease of its own, on the bucket and the nodes that [`furnish`] makes.
+    async fn new(metadata: Metadata, seed: u64) -> Self {
+        let mut dice = SmallRng::seed_from_u64(seed);
+        let holder = Holder(dice.random());
+        let epoch = metadata.write(AcquireLease { holder }).await.unwrap();
+        Self {
+            metadata,
+            dice,
+            lease: Lease { holder, epoch },
+            bucket: BucketName::new("suite").unwrap(),
+            settled: BTreeSet::new(),
+            unsettled: BTreeSet::new(),
+            repairs: Vec::new(),
+            claims: BTreeMap::new(),
+            uploads: Vec::new(),
+        }
+    }
+
+    /// Ends everything that it began and removes what there is.
+    async fn clear(&mut self) {
+        let keys = (0..6).map(|number| ObjectKey::new(format!("key-{number}")).unwrap());
+        let objects = keys.map(|key| (key, WriteCondition::default())).collect();
+        let _ = self.metadata.write(DeleteObjects { bucket: self.bucket.clone(), objects }).await.unwrap();
+        while !self.uploads.is_empty() {
+            self.abort().await;
+        }
+        self.release(100).await;
+        while !self.repairs.is_empty() {
+            self.end_repair().await;
+        }
+    }
+}
+
+/// Makes the model's bucket and nodes.
+async fn furnish(metadata: &Metadata) {
+    let name = BucketName::new("suite").unwrap();
+    metadata.write(CreateBucket { name, now: UnixMillis(1) }).await.unwrap();
     for node in 0..NODES {
         let place = PlaceNode { node: NodeId::from_bytes([node; 32]), place: node.to_string(), instead_of: None };
         metadata.write(place).await.unwrap();
     }
-    let mut model = Model {
-        metadata,
-        dice: SmallRng::seed_from_u64(seed),
-        lease: Lease { holder, epoch },
-        bucket,
-        settled: BTreeSet::new(),
-        unsettled: BTreeSet::new(),
-        repairs: Vec::new(),
-        claims: BTreeMap::new(),
-        uploads: Vec::new(),
-    };
+}
+
+/// Runs the suite on an engine that holds nothing yet.
+pub(super) async fn references_and_garbage_add_up(metadata: Metadata, seed: u64, steps: usize) {
+    furnish(&metadata).await;
+    let mut model = Model::new(metadata, seed).await;
     for _ in 0..steps {
         model.step().await;
         model.audit(false).await;
     }
-    let keys = (0..6).map(|number| ObjectKey::new(format!("key-{number}")).unwrap());
-    let objects = keys.map(|key| (key, WriteCondition::default())).collect();
-    model.metadata.write(DeleteObjects { bucket: model.bucket.clone(), objects }).await.unwrap().unwrap();
-    while !model.uploads.is_empty() {
-        model.abort().await;
-    }
-    model.release(100).await;
-    while !model.repairs.is_empty() {
-        model.end_repair().await;
-    }
+    model.clear().await;
     model.audit(true).await;
     model.metadata.close().await;
 }

@@ -75,7 +75,8 @@ impl Operation for FindUpload {
 }
 
 /// The upload. Who adds a part to it shares its lock, who ends it has it
-/// alone: then the parts are all there.
+/// alone: then the parts are all there. Everybody locks the bucket first, then
+/// uploads, then objects.
 async fn find(
     tx: &mut Tx<'_>,
     lock: Lock,
@@ -83,7 +84,8 @@ async fn find(
     key: &ObjectKey,
     upload: &UploadId,
 ) -> Result<Result<UploadRow, Refusal>, MetadataError> {
-    let Some(bucket) = buckets::find(tx, bucket).await? else {
+    let bucket_lock = if lock == Lock::None { Lock::None } else { Lock::Exists };
+    let Some(bucket) = buckets::find_locked(tx, bucket_lock, bucket).await? else {
         return Ok(Err(Refusal::NoSuchBucket));
     };
     let sql = "SELECT headers, checksum FROM uploads WHERE bucket_no = ?1 AND key = ?2 AND upload_id = ?3";
@@ -252,8 +254,6 @@ impl Operation for CompleteObject {
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Self::Output, MetadataError> {
         let object = &self.object;
-        // In the order of locks: bucket, upload, object.
-        buckets::find_locked(tx, Lock::Exists, &object.bucket).await?;
         if let Err(refusal) = find(tx, Lock::Change, &object.bucket, &object.key, &self.upload).await? {
             return Ok(Err(refusal));
         }

@@ -33,7 +33,7 @@ impl Model {
         let after = Some(SegmentId::from_bytes(self.random()));
         let Some(row) = self.metadata.read(ScanSegments { after, limit: 1 }).await.unwrap().pop() else { return };
         let segment = row.segment;
-        let (row, claim) = self.metadata.write(ClaimSegment { segment }).await.unwrap().unwrap();
+        let Some((row, claim)) = self.metadata.write(ClaimSegment { segment }).await.unwrap() else { return };
         let before = self.claims.insert(segment, claim);
         assert!(before.unwrap_or(Incarnation(1)) < claim, "an incarnation came twice");
         let mut repair = Repair { segment, claim, removed: Vec::new(), placed: Vec::new() };
