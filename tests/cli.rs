@@ -499,7 +499,7 @@ fn a_node_that_promises_what_its_disk_has_not_is_refused() {
 #[test]
 fn the_status_of_a_stopped_node_changes_nothing() {
     let shell = Shell::new();
-    assert_says(&shell.refusal(&["node", "status", "--data", "none"]), &["no node's folder", "no such file"]);
+    assert_says(&shell.refusal(&["node", "status", "--data", "none"]), &["there is no node in none"]);
     let empty = shell.path("empty");
     fs::create_dir(&empty).expect("a folder");
     assert_says(&shell.refusal(&["node", "status", "--data", &empty]), &["there is no node in"]);

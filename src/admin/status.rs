@@ -260,7 +260,8 @@ fn warnings(status: &StatusView) -> Vec<String> {
     let mut warnings = Vec::new();
     if status.scheme.survives_steady == 0 {
         warnings.push(format!(
-            "the scheme {} survives no loss: with the first node that is lost, data is lost; let more nodes join",
+            "the scheme {} survives no loss: with the first node that is lost, data is lost; let more nodes join, \
+             and start with --min-nodes where writes shall wait for them",
             status.scheme.scheme
         ));
     }

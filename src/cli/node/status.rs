@@ -60,9 +60,6 @@ pub(super) async fn report(dir: &Path) -> Result<NodeReport, Failure> {
             let report = report.map_err(|error| Failure::start(error.to_string()))?;
             Ok(if folder::is_taken(dir) { starting(report) } else { report })
         }
-        Err(LocalError::Io(error)) if error.kind() == io::ErrorKind::NotFound => {
-            Err(Failure::io("there is no node's folder", dir, &error))
-        }
         Err(LocalError::Io(error)) if error.kind() == io::ErrorKind::PermissionDenied => {
             Err(Failure::io("the node in this folder belongs to another user and cannot be asked", dir, &error))
         }
