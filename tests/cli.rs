@@ -447,6 +447,15 @@ fn a_node_without_a_good_token_is_refused_before_anything_is_made() {
     assert!(!Path::new(&node).exists());
     let sentence = shell.refusal(&["node", "--data", &node]);
     assert_says(&sentence, &["belongs to no cluster yet", "--join"]);
+    assert!(!Path::new(&node).exists(), "a folder of its own would be in the way of `cairn up`");
+}
+
+#[test]
+fn a_node_that_has_joined_does_not_become_another_one() {
+    let shell = Shell::new();
+    let node = member(&shell);
+    assert_says(&shell.refusal(&["node", "--data", &node]), &["identity.key is missing", "restore it from a copy"]);
+    assert!(!Path::new(&format!("{node}/identity.key")).exists());
 }
 
 #[test]

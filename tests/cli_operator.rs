@@ -227,3 +227,17 @@ fn a_gateway_answers_operators_at_its_admin_address() {
     assert!(gateway.stop(Signal::TERM, std::time::Duration::from_secs(20)).is_some_and(|status| status.success()));
     says(&remote(&["status"]).env("CAIRN_ADMIN_TOKEN", token.trim()).outcome(), 2, "no gateway answers operators");
 }
+
+#[test]
+fn the_nodes_of_a_running_up_are_nobody_elses() {
+    let up = Up::start();
+    let folder = up.0.data().join("nodes/1");
+    let told = "is run by `cairn up`";
+    let here = |words: &[&str]| cairn(up.0.work().path(), &folder, words).outcome();
+    for command in [["node", "status"], ["node", "leave"]] {
+        says(&here(&command), 2, told);
+    }
+    let token = up.run(&["token", "create", "--door", "door.example:9100"]).text().trim().to_owned();
+    says(&here(&["node", "--join", &token]), 2, told);
+    assert!(!folder.join("cluster.json").exists(), "it has not changed sides");
+}

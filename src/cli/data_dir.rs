@@ -9,6 +9,7 @@
 //! | `s3.env` | the lines that S3 clients want in their environment |
 //! | `admin.sock` | where the operator's commands reach the process that serves; gone when none does |
 //! | `admin.token` | what those commands show at an admin address, where there is one |
+//! | `reserve` | nothing: space that is given up when a start finds the disk full |
 //! | `nodes/<i>/` | a local node each |
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};

@@ -45,7 +45,7 @@ pub use buckets::{BucketRow, CreateBucket, CreatedBucket, DeleteBucket, DeletedB
 pub use cluster::{ClusterRow, OpenCluster};
 pub use damage::{ListDamage, RecordDamage};
 pub use doors::{CloseDoor, ListDoors, RegisterDoor};
-pub use epochs::{AcquireLease, Holder, Lease, RenewLease};
+pub use epochs::{AcquireLease, Holder, Lease, ReleaseAllLeases, ReleaseLease, RenewLease};
 pub use garbage::{
     CondemnPieces, CondemnedPiece, ForgetCondemned, MarkTrashed, PiecesToPurge, PiecesToTrash, ReleaseGarbage,
 };

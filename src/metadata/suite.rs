@@ -430,6 +430,7 @@ mod tests {
     async fn sqlite_keeps_the_order_of_repairs() {
         moves::a_repair_is_overtaken_or_late(sqlite().1).await;
         moves::a_node_is_drained_when_no_upload_can_reach_it(sqlite().1).await;
+        moves::a_lease_that_was_given_back_holds_nothing_up(sqlite().1).await;
     }
 
     #[tokio::test]

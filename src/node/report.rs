@@ -214,6 +214,7 @@ pub(super) fn waiting_for(standing: Option<&Standing>, leaving: bool, left: bool
     let mut waiting = Vec::new();
     let draining = standing.filter(|standing| standing.kind == StandingKind::Draining);
     match (draining.map(|standing| standing.pieces_to_move), leaving) {
+        (Some(Some(0)), _) => waiting.push("the cluster to make sure that no piece is left on it".to_owned()),
         (Some(Some(pieces)), _) => waiting.push(format!("{pieces} pieces to be moved to other nodes")),
         (Some(None), _) => waiting.push("its pieces to be counted and moved to other nodes".to_owned()),
         (None, true) => waiting.push("the cluster to hear that it wants to leave".to_owned()),

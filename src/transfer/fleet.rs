@@ -1,7 +1,7 @@
 //! The nodes as transfers see them: numbers and ids, who is there, how each
 //! has done lately, and which of them take a segment's pieces.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
@@ -111,6 +111,13 @@ impl Fleet {
     /// Whether the node of that number is connected to this process's door.
     pub fn is_connected(&self, number: u32) -> bool {
         self.node_id(number).is_some_and(|node| self.nodes.is_connected(node))
+    }
+
+    /// The numbers of all nodes that have pieces and are connected.
+    pub fn connected(&self) -> BTreeSet<u32> {
+        let roster = self.roster();
+        let connected = roster.members().filter(|known| self.nodes.is_connected(known.row.node));
+        connected.map(|known| known.row.number).collect()
     }
 
     /// Whether pieces can be read from the node of that number: it is

@@ -34,6 +34,7 @@ mod tuning;
 
 pub use activity::{Activity, Traffic};
 pub use bandwidth::Bandwidth;
+pub use crowd::{Crowd, Lines, Place};
 pub use dial::{Dialled, Dialler};
 pub use door::{Admission, Admitted, Door, DoorConfig};
 pub use error::{DialError, NodeError, TransportError};

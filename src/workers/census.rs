@@ -34,8 +34,9 @@ impl Census {
         let presence = watch.presence();
         let facts = |row: &NodeRow| {
             let (present, domain) = (presence.is_present(row.number), fleet.domain_of(row.number));
-            let sure = fleet.is_connected(row.number) && !unsure.contains(&row.number);
-            (row.number, Facts { state: row.state, present, domain, sure })
+            let connected = fleet.is_connected(row.number);
+            let sure = connected && !unsure.contains(&row.number);
+            (row.number, Facts { state: row.state, present, connected, domain, sure })
         };
         let nodes: HashMap<u32, Facts> = rows.iter().map(facts).collect();
         let taking = nodes.values().filter(|facts| facts.state == NodeState::Active && facts.present);
@@ -56,6 +57,12 @@ impl Census {
             (self.nodes.get(&place.node).copied(), self.losses.concern(place.node) && known())
         };
         Ok(Verdict::new(scheme, &row.pieces, condition, &self.domains))
+    }
+
+    /// The numbers of all members that are connected.
+    pub(super) fn connected(&self) -> BTreeSet<u32> {
+        let connected = self.nodes.iter().filter(|(_, facts)| facts.state.is_member() && facts.connected);
+        connected.map(|(node, _)| *node).collect()
     }
 
     /// The nodes of a domain, by number.

@@ -13,6 +13,8 @@ pub(super) struct Facts {
     pub(super) state: NodeState,
     /// Whether it was seen lately.
     pub(super) present: bool,
+    /// Whether it is connected now.
+    pub(super) connected: bool,
     /// What it fails together with.
     pub(super) domain: u64,
     /// Whether it is connected, and nothing speaks against its having what it
@@ -42,14 +44,20 @@ struct Piece {
     /// Whether its node is to be emptied.
     leaving: bool,
     present: bool,
+    connected: bool,
     sure: bool,
     domain: u64,
 }
 
 impl Piece {
-    /// Whether it counts as a piece that can be read.
+    /// Whether it counts as a piece that is there, be its node away for a while.
     fn counts(&self) -> bool {
         matches!(self.condition, Condition::Healthy | Condition::Draining) && self.present
+    }
+
+    /// Whether it can be read at this moment.
+    fn is_readable(&self) -> bool {
+        self.counts() && self.connected
     }
 
     fn stays(&self) -> bool {
@@ -118,8 +126,10 @@ impl Verdict {
             };
             let domain = facts.map_or(u64::MAX, |facts| facts.domain);
             let leaving = facts.is_some_and(|facts| facts.state == NodeState::Draining);
-            let (present, sure) = facts.map_or((false, false), |facts| (facts.present, facts.sure));
-            Piece { place: *place, condition, leaving, present, sure, domain }
+            let flag = |flag: fn(&Facts) -> bool| facts.as_ref().is_some_and(flag);
+            let (present, connected) = (flag(|facts| facts.present), flag(|facts| facts.connected));
+            let sure = flag(|facts| facts.sure);
+            Piece { place: *place, condition, leaving, present, connected, sure, domain }
         };
         let pieces: Vec<Piece> = places.iter().map(judge).collect();
         let used: BTreeSet<u64> = pieces.iter().filter(|piece| piece.counts()).map(|piece| piece.domain).collect();
@@ -151,12 +161,17 @@ impl Verdict {
     }
 
     fn readable(&self) -> usize {
-        self.pieces.iter().filter(|piece| piece.counts()).count()
+        self.pieces.iter().filter(|piece| piece.is_readable()).count()
     }
 
     /// Whether enough pieces can be read now.
     pub(super) fn is_readable(&self) -> bool {
         self.readable() >= usize::from(self.scheme.required())
+    }
+
+    /// Whether enough pieces are there to make others from.
+    fn is_repairable(&self) -> bool {
+        self.pieces.iter().filter(|piece| piece.counts()).count() >= usize::from(self.scheme.required())
     }
 
     /// Whether too few pieces are left anywhere.
@@ -168,7 +183,7 @@ impl Verdict {
     /// The domains each of which would take the segment with it.
     pub(super) fn hangs_on(&self) -> Vec<u64> {
         let mut by_domain: BTreeMap<u64, usize> = BTreeMap::new();
-        for piece in self.pieces.iter().filter(|piece| piece.counts()) {
+        for piece in self.pieces.iter().filter(|piece| piece.is_readable()) {
             *by_domain.entry(piece.domain).or_default() += 1;
         }
         let (readable, required) = (self.readable(), usize::from(self.scheme.required()));
@@ -191,7 +206,7 @@ impl Verdict {
     /// made anew only when few are left: with many pieces that costs little,
     /// and each repair reads k of them.
     pub(super) fn need(&self) -> Option<Need> {
-        if !self.is_readable() {
+        if !self.is_repairable() {
             return None;
         }
         if self.is_degraded() {

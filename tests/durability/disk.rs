@@ -130,11 +130,15 @@ fn a_full_disk_refuses_and_recovers() {
     fill(&ballast);
     let _ = put(&client, &mut ledger, "at-the-end", 50_000);
     cluster.kill();
-    fs::remove_file(&ballast).expect("it is ours");
+    // It starts on the full disk as well, so that all can be read.
     let cluster = Cluster::start(work.path(), &data, &[]);
     ledger.verify(&cluster.client(), BUCKET, "", true).expect("it runs");
+    let refused = put(&cluster.client(), &mut ledger, "no-room", 3_000_000).expect_err("there is none");
+    assert!(refused.contains("SlowDown"), "{refused}");
+    fs::remove_file(&ballast).expect("it is ours");
+    std::thread::sleep(std::time::Duration::from_millis(1500));
     put(&cluster.client(), &mut ledger, "anew", 3_000_000).expect("there is space");
-    cluster.check_log(&["a worker failed; it will try again"]);
+    cluster.check_log(&[EXPECTED.as_slice(), &["a worker failed; it will try again", "the disk of"]].concat());
     assert!(cluster.stop().0.success());
 }
 

@@ -198,3 +198,21 @@ pub(super) async fn a_node_is_drained_when_no_upload_can_reach_it(metadata: Meta
     assert_eq!(metadata.read(PiecesToTrash { node: 1, limit: 1 }).await.unwrap(), [], "nobody could tell it");
     metadata.close().await;
 }
+
+pub(super) async fn a_lease_that_was_given_back_holds_nothing_up(metadata: Metadata) {
+    let (lease, ..) = one_segment(&metadata).await;
+    volunteers::change(&metadata, 1, NodeChange::Drain).await.unwrap();
+    let drained = || metadata.write(IsDrained { node: 1 });
+    assert!(drained().await.unwrap().is_none(), "the upload that is leased may place a piece on it");
+    metadata.write(ReleaseLease { holder: lease.holder }).await.unwrap();
+    assert!(drained().await.unwrap().is_some());
+    let renewed = metadata.write(RenewLease { holder: lease.holder, oldest: None }).await;
+    assert!(matches!(renewed, Err(MetadataError::LeaseLost)), "nothing of it can be committed any more");
+    for holder in [3, 4] {
+        metadata.write(AcquireLease { holder: Holder([holder; 16]) }).await.unwrap();
+    }
+    metadata.write(ReleaseAllLeases).await.unwrap();
+    let renewed = metadata.write(RenewLease { holder: Holder([4; 16]), oldest: None }).await;
+    assert!(matches!(renewed, Err(MetadataError::LeaseLost)));
+    metadata.close().await;
+}

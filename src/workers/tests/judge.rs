@@ -12,8 +12,8 @@ fn places(count: u16) -> Vec<PiecePlace> {
     (0..count).map(|piece| place(piece, piece.into())).collect()
 }
 
-const UP: Facts = Facts { state: NodeState::Active, present: true, domain: 0, sure: true };
-const AWAY: Facts = Facts { present: false, ..UP };
+const UP: Facts = Facts { state: NodeState::Active, present: true, connected: true, domain: 0, sure: true };
+const AWAY: Facts = Facts { present: false, connected: false, ..UP };
 const DRAINING: Facts = Facts { state: NodeState::Draining, ..UP };
 const GONE: Facts = Facts { state: NodeState::Gone, ..UP };
 
@@ -115,7 +115,7 @@ fn a_draining_node_is_emptied_and_counts_until_then() {
     let verdict = judged(&places(7), &[(2, DRAINING)], &[]);
     assert_eq!(verdict.removed_by(&[]), [], "but not fewer");
     assert_eq!(numbers(&verdict.plan()), [2]);
-    let away = Facts { present: false, ..DRAINING };
+    let away = Facts { present: false, connected: false, ..DRAINING };
     let verdict = judged(&places(8), &[(2, away)], &[]);
     assert_eq!((verdict.healthy, verdict.need()), (7, Some(Need::Draining)), "it need not be there for that");
 }
@@ -184,4 +184,15 @@ proptest! {
         prop_assert!(after.healthy >= before.healthy.min(7));
         prop_assert!(!before.is_degraded() || after.healthy >= 7);
     }
+}
+
+#[test]
+fn what_can_be_read_now_depends_on_who_is_connected() {
+    let off = Facts { connected: false, ..UP };
+    let away = |count: u32| (0..count).map(|node| (node, off)).collect::<Vec<_>>();
+    let verdict = judged(&places(8), &away(5), &[]);
+    assert!(!verdict.is_readable() && !verdict.is_lost() && verdict.need().is_none(), "they may be back in a minute");
+    let verdict = judged(&places(8), &away(4), &[]);
+    assert!(verdict.is_readable());
+    assert_eq!(verdict.hangs_on(), [4, 5, 6, 7], "one more, and it cannot be read");
 }

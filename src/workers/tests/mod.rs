@@ -102,7 +102,7 @@ impl Town {
         let keys = KeyRing::new(secret, KeyVersion(1), env.clone());
         let objects = Objects::new(metadata.clone(), transfer.clone(), keys, epochs.clone(), env.clone());
         let (rest, short_rest) = (Duration::from_millis(300), Duration::from_millis(10));
-        let tuning = HealthTuning { rest, short_rest, page: 3, ..HealthTuning::default() };
+        let tuning = HealthTuning { rest, short_rest, settle: Duration::ZERO, page: 3, ..HealthTuning::default() };
         let health = HealthLoop::new(metadata.clone(), transfer.clone(), epochs.clone(), env.clone(), tuning);
         let watch = NodeWatch::new(metadata.clone(), transfer.clone(), health.watch(), env);
         let (nodes_there, bodies) = (Vec::new(), BTreeMap::new());
@@ -223,6 +223,11 @@ impl Town {
         self.segments().await.iter().flat_map(|row| &row.pieces).filter(|place| place.node == number).count()
     }
 
+    /// How many pieces the lists name.
+    async fn pieces(&self) -> usize {
+        self.segments().await.iter().map(|row| row.pieces.len()).sum()
+    }
+
     async fn change(&mut self, at: usize, change: NodeChange) {
         let change = ChangeNode { node: self.nodes[at].id, change, reason: None };
         self.metadata.write(change).await.unwrap().unwrap();
@@ -232,8 +237,6 @@ impl Town {
         self.metadata.read(FindNode { node: self.nodes[at].id }).await.unwrap().unwrap().state
     }
 
-    /// Moves this process's lease past everything, as its renewal would in a
-    /// while. No upload can be committed until that.
     /// As if the lease were renewed now; answers when this process knows.
     async fn renew_lease(&self) {
         let holder = self.epochs.begin().lease().holder;
