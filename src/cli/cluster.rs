@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 
 use super::doors::{self, Registration};
 use super::failure::reason;
-use super::local_nodes::{LocalNode, Prepared, prepare, stop_all};
+use super::local_nodes::{LocalNode, Prepared, prepare, stop_all, warn_of_idle};
 use super::operator::open_doors;
 use super::progress::Progress;
 use super::settings::{Config, Credentials};
@@ -87,7 +87,10 @@ impl Cluster {
                 let spare = scheme(config, config.nodes.get().into()).survives_at_ack();
                 prepare(config, layout, &metadata, spare).await?
             }
-            Kind::Gateway => Vec::new(),
+            Kind::Gateway => {
+                warn_of_idle(layout, &metadata).await?;
+                Vec::new()
+            }
         };
         let door = open_door(config, kind, &secret, &row, metadata.clone()).await?;
         let nodes = start_nodes(prepared, row.cluster, &door, progress).await?;
