@@ -64,13 +64,6 @@ impl Shell {
         sentence(&self.run(arguments))
     }
 
-    /// The last line on stderr of a command that began and could not start.
-    fn run_lines(&self, arguments: &[&str]) -> String {
-        let output = self.run(arguments);
-        assert_eq!(output.status.code(), Some(2), "{output:?}");
-        text(&output.stderr).lines().last().expect("a sentence").to_owned()
-    }
-
     fn config(&self, arguments: &[&str]) -> Value {
         let arguments: Vec<&str> = ["config", "--json"].iter().chain(arguments).copied().collect();
         serde_json::from_str(&self.stdout(&arguments)).expect("JSON")
@@ -489,7 +482,7 @@ fn a_place_that_cannot_be_a_nodes_folder_is_refused() {
     drop(lock);
     let store = File::create(format!("{node}/lock")).expect("a lock file");
     store.try_lock().expect("nobody else has it");
-    assert_says(&shell.run_lines(&["node", "--data", &node]), &["in use by another process"]);
+    assert_says(&refusal(&node), &["is run by `cairn up`", "stop that process"]);
 }
 
 #[test]

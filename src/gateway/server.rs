@@ -22,7 +22,7 @@ use tokio::task::JoinSet;
 
 use super::stall::Stall;
 use super::tls::{Tls, watch_files};
-use crate::transport::{Crowd, Lines, Place};
+use crate::env::{Crowd, Lines, Place};
 
 /// How long a client that has connected may say nothing.
 const FIRST_BYTE_MAX: Duration = Duration::from_secs(30);

@@ -19,7 +19,6 @@ mod bandwidth;
 mod certificate;
 mod client;
 mod connection;
-mod crowd;
 mod dial;
 mod door;
 mod error;
@@ -34,7 +33,6 @@ mod tuning;
 
 pub use activity::{Activity, Traffic};
 pub use bandwidth::Bandwidth;
-pub use crowd::{Crowd, Lines, Place};
 pub use dial::{Dialled, Dialler};
 pub use door::{Admission, Admitted, Door, DoorConfig};
 pub use error::{DialError, NodeError, TransportError};
