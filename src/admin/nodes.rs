@@ -11,7 +11,7 @@ use super::AdminError;
 use super::live::Domains;
 use super::operator::{Command, Operator};
 use super::prefix::find;
-use crate::metadata::{ListDamage, ListNodes, NodeRow, NodeSpace, NodeState};
+use crate::metadata::{ListDamage, ListNodes, NodeRow, NodeSpace, NodeState, ReadClock};
 use crate::transport::NodeStatus;
 
 /// All nodes that were ever registered, in the order in which they joined.
@@ -121,6 +121,8 @@ pub struct ConnectionView {
     pub idle_connections: usize,
     /// How often another instance with the same identity was refused.
     pub refused_duplicates: u64,
+    /// How many seconds ago that was last; null if never.
+    pub last_duplicate_s: Option<u64>,
 }
 
 /// How a node has done lately, as a process that serves knows it.
@@ -128,10 +130,14 @@ pub struct ConnectionView {
 pub struct RecordView {
     /// Share of what falls to it that it is trusted with, from 0 to 1.
     pub trust: f32,
-    /// Share of its recent transfers that went well, from 0 to 1.
-    pub success: f32,
+    /// Share of its recent transfers that went well, from 0 to 1; null before
+    /// there was any.
+    pub success: Option<f32>,
     /// Whether it is much slower than others lately, or does not answer.
     pub slow: bool,
+    /// How many seconds ago it gave a wrong share last, if it did since the
+    /// process started.
+    pub wrong_share_s: Option<u64>,
 }
 
 impl NodeView {
@@ -190,6 +196,7 @@ impl ConnectionView {
             connections: status.connections,
             idle_connections: status.idle_connections,
             refused_duplicates: status.refused_duplicates,
+            last_duplicate_s: status.last_duplicate.map(|at| at.elapsed().as_secs()),
         }
     }
 }
@@ -199,11 +206,14 @@ pub(super) struct Survey {
     pub(super) rows: Vec<NodeRow>,
     pub(super) domains: Domains,
     pub(super) views: Vec<NodeView>,
+    /// The time by the clock that wrote the rows.
+    pub(super) clock_ms: i64,
 }
 
 impl Survey {
     pub(super) async fn take(operator: &Operator) -> Result<Self, AdminError> {
         let rows = operator.metadata().read(ListNodes).await?;
+        let clock_ms = operator.metadata().read(ReadClock).await?.0;
         let domains = Domains::of(&rows);
         let connected = operator.live().map(|live| live.connected()).unwrap_or_default();
         let report = operator.live().map(|live| live.segments()).unwrap_or_default();
@@ -219,7 +229,7 @@ impl Survey {
             view
         };
         let views = rows.iter().map(view).collect();
-        Ok(Self { rows, domains, views })
+        Ok(Self { rows, domains, views, clock_ms })
     }
 
     /// Where the node is that is meant.

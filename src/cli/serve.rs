@@ -66,6 +66,7 @@ async fn run(config: &Config, kind: Kind, layout: DataDir, shutdown: Shutdown) -
     };
     drop(progress);
     reserve::keep(layout.path());
+    layout.keep_scheme(config.scheme)?;
     announce::announce(config, &layout, &root, address, &cluster.nodes_in_words())?;
     until_the_end(cluster.run(shutdown.clone()), &shutdown).await
 }

@@ -2,7 +2,6 @@
 //! and parts, then the pieces of segments. Workers carry it on in small steps.
 
 use super::bodies::{Span, decode_spans, encode_spans};
-use super::nodes::NodeState;
 use super::segments::PiecePlace;
 use super::tx::{MetadataError, Operation, Row, Tx, params};
 use crate::types::{Incarnation, PieceNumber, SegmentId};
@@ -17,14 +16,12 @@ pub(super) async fn leave(tx: &mut Tx<'_>, spans: &[u8]) -> Result<(), MetadataE
 }
 
 pub(super) async fn condemn(tx: &mut Tx<'_>, segment: SegmentId, pieces: &[PiecePlace]) -> Result<(), MetadataError> {
-    // Nobody could ever tell a node that is gone.
-    let sql = "INSERT INTO condemned (node_no, segment_id, piece, incarnation) \
-               SELECT ?1, ?2, ?3, ?4 WHERE NOT EXISTS (SELECT 1 FROM nodes WHERE node_no = ?1 AND state >= ?5) \
+    // Those of a node that is gone too: it is told when it joins again.
+    let sql = "INSERT INTO condemned (node_no, segment_id, piece, incarnation) VALUES (?1, ?2, ?3, ?4) \
                ON CONFLICT DO NOTHING";
     for place in pieces {
         let (piece, incarnation) = (u32::from(place.piece.0), place.incarnation.0);
-        let gone = NodeState::Gone as i64;
-        tx.execute(sql, params![place.node, segment.as_bytes(), piece, incarnation, gone]).await?;
+        tx.execute(sql, params![place.node, segment.as_bytes(), piece, incarnation]).await?;
     }
     Ok(())
 }

@@ -50,7 +50,9 @@ pub use garbage::{
     CondemnPieces, CondemnedPiece, ForgetCondemned, MarkTrashed, PiecesToPurge, PiecesToTrash, ReleaseGarbage,
 };
 pub use list::{ListObjects, ListUploads, ListedPage, ListedRow, ListedUpload, ListedUploads};
-pub use nodes::{FindNode, ListNodes, NodeRow, NodeSpace, NodeState, PlaceNode, RecordHello, RecordSeen, SeenNode};
+pub use nodes::{
+    FindNode, ListNodes, NodeRow, NodeSpace, NodeState, PlaceNode, ReadClock, RecordHello, RecordSeen, SeenNode,
+};
 pub use objects::{
     CommitObject, CommitShared, CopyObject, Current, DeleteObjects, FindObject, FindStreams, FoundObject, InlineStream,
     NewObject, ObjectContent, Refusal, SharedMember, Source, check_condition,

@@ -139,15 +139,24 @@ impl Fleet {
     }
 
     /// Share of what falls to the node of that number that it is trusted with,
-    /// from 0 to 1: it grows with the time since it joined.
+    /// from 0 to 1: it grows with the time since it joined, and wrong shares
+    /// lower it. One that nothing is known of yet has just joined.
     pub fn trust(&self, number: u32) -> f32 {
-        self.roster().get(number).map_or(0.0, |known| known.trust)
+        let roster = self.roster();
+        roster.get(number).map_or_else(|| roster.newcomers_trust(), |known| known.trust)
     }
 
     /// Share of its recent pieces that the node of that number took and gave,
-    /// from 0 to 1.
-    pub fn success(&self, number: u32) -> f32 {
-        self.roster().get(number).map_or(0.0, |known| known.record.success())
+    /// from 0 to 1; none before it was given or asked for any.
+    pub fn success(&self, number: u32) -> Option<f32> {
+        let roster = self.roster();
+        roster.get(number).filter(|known| known.record.is_tried()).map(|known| known.record.success())
+    }
+
+    /// How long ago the node of that number gave a share that was wrong, as far
+    /// as this process has seen one.
+    pub fn wrong_share_age(&self, number: u32) -> Option<Duration> {
+        self.roster().get(number)?.record.wrong_share_age()
     }
 
     /// Whether the node of that number is much slower than others lately, or
