@@ -284,10 +284,11 @@ fn is_run_twice(view: &NodeView) -> bool {
 
 /// What nodes have done that a person should look into.
 fn suspicions(views: &[NodeView]) -> Vec<String> {
-    let kinds: [(&str, Has); 4] = [
+    let kinds: [(&str, Has); 5] = [
         ("gave wrong shares", |view| view.wrong_shares > 0),
         ("came back with an older state than it had shown", |view| view.rollbacks > 0),
         ("is run twice: its folder was copied", is_run_twice),
+        ("has lost its piece store: its folder was taken away while it ran", |view| view.store_failed),
         ("says that its disk has lost or changed pieces", |view| view.damaged.is_some_and(|pieces| pieces > 0)),
     ];
     let members: Vec<&NodeView> =
