@@ -89,6 +89,8 @@ pub struct NodeView {
     pub starts: u64,
     /// Pieces that its disk has lost or changed; null if that was not looked up.
     pub damaged: Option<u64>,
+    /// Whether its store is gone from its disk; false while it is not connected.
+    pub store_failed: bool,
     /// While it drains: pieces that are still to be moved, once counted.
     pub pieces_to_move: Option<u64>,
     /// Its connection, if it is connected.
@@ -161,6 +163,7 @@ impl NodeView {
             rollbacks: row.rollbacks,
             starts: row.start_counter,
             damaged: status.map(|status| status.usage.damaged),
+            store_failed: status.is_some_and(|status| status.usage.failed),
             pieces_to_move: None,
             connection: status.map(ConnectionView::of),
             record: None,
@@ -182,7 +185,7 @@ impl SpaceView {
         let usage = &status.usage;
         Self {
             capacity_bytes: usage.capacity_bytes,
-            used_bytes: usage.capacity_bytes.saturating_sub(usage.free_bytes),
+            used_bytes: usage.used_bytes(),
             writable_bytes: usage.writable_bytes,
             pieces: usage.pieces,
         }
@@ -268,5 +271,37 @@ impl Command for Show {
         let survey = Survey::take(operator).await?;
         let at = survey.find(&self.node)?;
         survey.show(operator, at).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+    use crate::types::{InstanceId, NodeId};
+    use crate::wire::Usage;
+
+    #[test]
+    fn what_is_used_is_what_is_stored_however_little_was_promised() {
+        let usage =
+            Usage { live_bytes: 300, dead_bytes: 20, overhead_bytes: 1, capacity_bytes: 200, ..Usage::default() };
+        let status = NodeStatus {
+            node: NodeId::from_bytes([1; 32]),
+            instance: InstanceId::from_bytes([0; InstanceId::BYTES]),
+            software: String::new(),
+            starts: 1,
+            position: 1,
+            since: Instant::now(),
+            usage,
+            labels: BTreeMap::new(),
+            peer_addr: ([127, 0, 0, 1], 1).into(),
+            connections: 1,
+            idle_connections: 1,
+            refused_duplicates: 0,
+            last_duplicate: None,
+        };
+        let space = SpaceView::shown(&status);
+        assert_eq!((space.used_bytes, space.capacity_bytes), (321, 200));
     }
 }

@@ -327,6 +327,7 @@ impl Unsettled {
             ago_s.is_some_and(|ago_s| ago_s < TWICE_LATELY_S)
         };
         let older = |view: &NodeView| self.rolled_back.contains(&view.number);
+        let gone = |view: &NodeView| view.store_failed;
         let damaged = |view: &NodeView| self.repairs && view.damaged.is_some_and(|pieces| pieces > 0);
         let said = |what: &str, verbs: [&str; 2], has: &dyn Fn(&NodeView) -> bool| {
             let mut found =
@@ -337,6 +338,7 @@ impl Unsettled {
             said("gave wrong shares lately", ["did", "did"], &lied),
             said("came back with an older state than it had shown", ["did", "did"], &older),
             said("is run twice, as its folder was copied", ["is", "are"], &twice),
+            said("has lost its piece store, as its folder was taken away while it ran", ["has", "have"], &gone),
             said("says that its disk has lost or changed pieces", ["does", "do"], &damaged),
         ];
         all.into_iter().flatten().collect()

@@ -233,7 +233,7 @@ fn row(view: &NodeView, list: &NodeList, digits: usize) -> Vec<String> {
     let domain = view.labels.get("domain").cloned().unwrap_or_else(|| format!("#{}", view.domain));
     vec![
         view.node.chars().take(digits).collect(),
-        view.state.clone(),
+        state(view),
         if view.connected { "yes" } else { "no" }.to_owned(),
         domain,
         labels,
@@ -248,6 +248,11 @@ fn row(view: &NodeView, list: &NodeList, digits: usize) -> Vec<String> {
 
 fn seen(view: &NodeView, now_ms: i64) -> String {
     if view.connected { "now".to_owned() } else { text::ago(now_ms, view.seen_ms) }
+}
+
+fn state(view: &NodeView) -> String {
+    let failed = if view.store_failed { ", store gone" } else { "" };
+    format!("{}{failed}", view.state)
 }
 
 fn trust(view: &NodeView) -> String {
@@ -266,7 +271,7 @@ fn as_lines(shown: &ShownNode) -> String {
     let optional = |number: Option<u64>| number.map(text::count).unwrap_or_default();
     let mut pairs = vec![
         ("node", view.node.clone()),
-        ("state", view.state.clone()),
+        ("state", state(view)),
         ("reason", view.reason.clone().unwrap_or_default()),
         ("connected", connected(shown)),
         ("domain", format!("#{}", view.domain)),

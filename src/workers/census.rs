@@ -31,15 +31,16 @@ impl Census {
         let mut unsure: HashSet<u32> = watch.suspects().keys().copied().collect();
         unsure.extend(metadata.read(ListRolledBack).await?.into_iter().map(|(node, _)| node));
         let (fleet, losses, scheme) = (transfer.fleet(), watch.losses(), transfer.scheme());
-        let presence = watch.presence();
+        let (presence, failing) = (watch.presence(), watch.failing());
         let facts = |row: &NodeRow| {
             let (present, domain) = (presence.is_present(row.number), fleet.domain_of(row.number));
-            let connected = fleet.is_connected(row.number);
+            let (connected, failing) = (fleet.is_connected(row.number), failing.contains(&row.number));
             let sure = connected && !unsure.contains(&row.number);
-            (row.number, Facts { state: row.state, present, connected, domain, sure })
+            (row.number, Facts { state: row.state, present, connected, domain, failing, sure })
         };
         let nodes: HashMap<u32, Facts> = rows.iter().map(facts).collect();
-        let taking = nodes.values().filter(|facts| facts.state == NodeState::Active && facts.present);
+        let takes = |facts: &&Facts| facts.state == NodeState::Active && facts.present && !facts.failing;
+        let taking = nodes.values().filter(takes);
         let domains = taking.map(|facts| facts.domain).collect();
         let draining = rows.into_iter().filter(|row| row.state == NodeState::Draining).collect();
         Ok(Self { nodes, domains, losses, scheme, draining })

@@ -17,6 +17,9 @@ pub(super) struct Facts {
     pub(super) connected: bool,
     /// What it fails together with.
     pub(super) domain: u64,
+    /// Whether its store is gone from its disk, and only its process still
+    /// gives what was there.
+    pub(super) failing: bool,
     /// Whether it is connected, and nothing speaks against its having what it
     /// should: what is given up because of it is gone for good.
     pub(super) sure: bool,
@@ -29,6 +32,8 @@ enum Condition {
     Healthy,
     /// On a node that is to be emptied.
     Draining,
+    /// On a node that will have it no more once its process ends.
+    Failing,
     /// On a node that was not seen for long; it may come back.
     Away,
     /// Its node has it no more, or has it changed.
@@ -50,14 +55,20 @@ struct Piece {
 }
 
 impl Piece {
-    /// Whether it counts as a piece that is there, be its node away for a while.
+    /// Whether it counts as a piece that is there, also tomorrow, be its node away for a
+    /// while.
     fn counts(&self) -> bool {
         matches!(self.condition, Condition::Healthy | Condition::Draining) && self.present
     }
 
+    /// Whether it can be read from its node, when that is connected.
+    fn is_there(&self) -> bool {
+        self.counts() || (self.condition == Condition::Failing && self.present)
+    }
+
     /// Whether it can be read at this moment.
     fn is_readable(&self) -> bool {
-        self.counts() && self.connected
+        self.is_there() && self.connected
     }
 
     fn stays(&self) -> bool {
@@ -81,7 +92,7 @@ pub(super) struct Verdict {
 pub(super) enum Need {
     /// No more than r pieces are healthy.
     Degraded,
-    /// A node has lost or changed a piece.
+    /// A node has lost or changed a piece, or is about to.
     Changed,
     /// A node is to be emptied.
     Draining,
@@ -120,6 +131,7 @@ impl Verdict {
             let condition = match member {
                 None => Condition::Lost,
                 Some(_) if changed => Condition::Changed,
+                Some(Facts { failing: true, .. }) => Condition::Failing,
                 Some(Facts { state: NodeState::Draining, .. }) => Condition::Draining,
                 Some(Facts { present: false, .. }) => Condition::Away,
                 Some(_) => Condition::Healthy,
@@ -171,7 +183,7 @@ impl Verdict {
 
     /// Whether enough pieces are there to make others from.
     fn is_repairable(&self) -> bool {
-        self.pieces.iter().filter(|piece| piece.counts()).count() >= usize::from(self.scheme.required())
+        self.pieces.iter().filter(|piece| piece.is_there()).count() >= usize::from(self.scheme.required())
     }
 
     /// Whether too few pieces are left anywhere.
@@ -212,15 +224,15 @@ impl Verdict {
         if self.is_degraded() {
             return Some(Need::Degraded);
         }
-        let changed = self.on(Condition::Changed).next().map(|_| Need::Changed);
+        let changed = self.on(Condition::Changed).chain(self.on(Condition::Failing)).next().map(|_| Need::Changed);
         changed.or_else(|| self.on(Condition::Draining).next().map(|_| Need::Draining))
     }
 
-    /// What to make anew: what its nodes have not any more, what is to be
-    /// moved, and, where redundancy is short, as many others as bring it to o.
+    /// What to make anew: what its nodes have not any more or will not have,
+    /// what is to be moved, and, where redundancy is short, as many others as bring it to o.
     pub(super) fn plan(&self) -> Plan {
-        let mut wanted: Vec<PieceNumber> =
-            self.on(Condition::Changed).chain(self.on(Condition::Draining)).map(|piece| piece.place.piece).collect();
+        let away = self.on(Condition::Changed).chain(self.on(Condition::Failing)).chain(self.on(Condition::Draining));
+        let mut wanted: Vec<PieceNumber> = away.map(|piece| piece.place.piece).collect();
         let instead = wanted.len();
         if self.is_degraded() || self.on(Condition::Changed).next().is_some() {
             let staying = usize::from(self.count(Piece::stays));
@@ -228,7 +240,7 @@ impl Verdict {
             wanted.extend(self.others().take(short));
         }
         let taken: BTreeSet<u64> = self.on(Condition::Healthy).map(|piece| piece.domain).collect();
-        let avoid = self.pieces.iter().filter(|piece| !piece.counts()).map(|piece| piece.place.node).collect();
+        let avoid = self.pieces.iter().filter(|piece| !piece.is_there()).map(|piece| piece.place.node).collect();
         let again = self.on(Condition::Changed).map(|piece| piece.place.node).collect();
         Plan { wanted, instead, taken: taken.into_iter().collect(), avoid, again }
     }
@@ -250,8 +262,8 @@ impl Verdict {
     }
 
     /// What leaves the list when these pieces are placed, each in its domain:
-    /// what they replace; and, if o others are connected, what is lost, and
-    /// what is on nodes that are to be emptied.
+    /// what they replace; and, if o others are connected, what is lost or about
+    /// to be, and what is on nodes that are to be emptied.
     pub(super) fn removed_by(&self, placed: &[(PiecePlace, u64)]) -> Vec<PiecePlace> {
         let replaced = |piece: &Piece| placed.iter().any(|(new, _)| new.piece == piece.place.piece);
         let staying = self.pieces.iter().filter(|piece| piece.stays() && piece.sure && !replaced(piece));
@@ -262,7 +274,7 @@ impl Verdict {
         };
         let enough = staying >= usize::from(self.scheme.optimal());
         let leaves = |piece: &&Piece| {
-            let useless = piece.leaving || piece.condition == Condition::Lost;
+            let useless = piece.leaving || matches!(piece.condition, Condition::Lost | Condition::Failing);
             replaced(piece) || (enough && useless)
         };
         self.pieces.iter().filter(leaves).map(|piece| piece.place).collect()

@@ -47,6 +47,33 @@ fn damage_that_a_node_finds_is_repaired_without_being_asked() {
 }
 
 #[test]
+fn logs_that_are_deleted_under_a_node_are_noticed_while_it_runs() {
+    let gateway = Gateway::start(&["--scheme", "2/2/3/4"]);
+    let mut nodes = gateway.nodes(4);
+    let objects = Objects::put(&gateway, "kept", 2);
+    let token = gateway.token(&["--uses", "unlimited"]);
+    let _more: Vec<_> = ["a", "b", "c"].map(|name| gateway.node(name, &token, &[])).into();
+    gateway.wait_connected(7);
+    for node in &nodes[..3] {
+        std::fs::remove_dir_all(node.dir().join("logs")).expect("its own folder");
+    }
+    let told = gateway.wait_status("the loss of three stores", |status| {
+        status["warnings"].to_string().contains("has lost its piece store")
+            && status["warnings"].to_string().contains("and 2 more")
+    });
+    assert_eq!(told["segments"]["lost"], 0, "{told:#}");
+    assert_eq!(gateway.row(&nodes[0].id())["store_failed"], true);
+    let listed = gateway.operator(&["nodes", "list"]).run().text();
+    assert_eq!(listed.matches("active, store gone").count(), 3, "{listed}");
+    gateway.wait_status("repair", |status| {
+        let segments = &status["segments"];
+        segments["pieces_repaired"].as_u64() > Some(0) && segments["degraded"] == 0 && segments["queue"] == 0
+    });
+    nodes.drain(..3).for_each(|mut node| node.stop(Signal::KILL));
+    objects.check(&gateway);
+}
+
+#[test]
 fn a_node_that_was_set_back_is_noticed_and_made_whole() {
     let gateway = Gateway::start(&["--scheme", "2/2/3/4"]);
     let mut nodes = gateway.nodes(4);

@@ -56,6 +56,11 @@ impl Volunteer {
         self.running = Some((Node::start(config).await.unwrap(), store));
     }
 
+    /// Ends it as a kill does: the files that only it had open are gone.
+    fn kill(&mut self) {
+        self.running = None;
+    }
+
     async fn stop(&mut self) {
         if let Some((node, store)) = self.running.take() {
             node.shutdown().await;
@@ -149,8 +154,17 @@ impl Town {
         self.transfer.fleet().refresh(&self.metadata).await.unwrap();
     }
 
+    async fn kill(&mut self, at: usize) {
+        self.nodes[at].kill();
+        self.until_gone(at).await;
+    }
+
     async fn stop(&mut self, at: usize) {
         self.nodes[at].stop().await;
+        self.until_gone(at).await;
+    }
+
+    async fn until_gone(&self, at: usize) {
         while self.door.nodes().is_connected(self.nodes[at].id) {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
@@ -221,11 +235,6 @@ impl Town {
     async fn listed(&self, at: usize) -> usize {
         let number = at as u32 + 1;
         self.segments().await.iter().flat_map(|row| &row.pieces).filter(|place| place.node == number).count()
-    }
-
-    /// How many pieces the lists name.
-    async fn pieces(&self) -> usize {
-        self.segments().await.iter().map(|row| row.pieces.len()).sum()
     }
 
     async fn change(&mut self, at: usize, change: NodeChange) {
