@@ -63,36 +63,80 @@ impl Operation for ListObjects {
         let mut last = None;
         let (mut start, end) = (roll.start(self.after.as_deref()), roll.end());
         let mut batch = roll.first_batch(self.limit);
-        let mut room = self.limit as usize;
-        if room == 0 {
+        let (mut room, mut skips) = (self.limit, false);
+        if self.limit == 0 {
             return Ok(Some(page));
         }
-        'pages: loop {
-            let rows = keys_from(tx, bucket.number, &start, &end, batch).await?;
+        loop {
+            let wanted = if skips { SKIPS_AT_ONCE } else { batch }.min(room + 1);
+            let rows = match skips {
+                true => skip_from(tx, bucket.number, &roll, &start, &end, wanted).await?,
+                false => keys_from(tx, bucket.number, &start, &end, wanted).await?,
+            };
+            let mut rolled = false;
             for row in &rows {
                 let key = row.bytes(0)?;
                 if room == 0 {
                     page.next = last;
-                    break 'pages;
+                    return Ok(Some(page));
                 }
                 room -= 1;
-                if let Some(common) = roll.common_prefix(key) {
-                    last = Some(common.to_vec());
-                    start = successor(common);
-                    page.prefixes.push(common.to_vec());
-                    continue 'pages;
+                let common = roll.common_prefix(key);
+                rolled = common.is_some();
+                last = Some(common.unwrap_or(key).to_vec());
+                match common {
+                    None => {
+                        start = after(key);
+                        page.rows.push(listed_row(row)?);
+                    }
+                    Some(common) => {
+                        start = successor(common);
+                        page.prefixes.push(common.to_vec());
+                        // What follows is under the same prefix, unless it was passed over.
+                        if !skips {
+                            break;
+                        }
+                    }
                 }
-                last = Some(key.to_vec());
-                start = after(key);
-                page.rows.push(listed_row(row)?);
             }
-            if rows.len() < batch as usize {
+            if (skips || !rolled) && rows.len() < wanted as usize {
                 break;
             }
-            batch = (batch * 2).min(self.limit + 1);
+            skips = rolled;
+            batch = batch.saturating_mul(2);
         }
         Ok(Some(page))
     }
+}
+
+/// Keys and common prefixes that one statement looks up, each behind all that
+/// the one before it covers.
+const SKIPS_AT_ONCE: u32 = 100;
+
+/// The first key, then the first one behind it or behind its common prefix,
+/// and so on.
+async fn skip_from(
+    tx: &mut Tx<'_>,
+    bucket: u64,
+    roll: &Roll<'_>,
+    start: &[u8],
+    end: &[u8],
+    limit: u32,
+) -> Result<Vec<Row>, MetadataError> {
+    let sql = "WITH RECURSIVE page (key, step) AS ( \
+               SELECT (SELECT key FROM objects WHERE bucket_no = ?1 AND key >= ?2 AND key < ?3 ORDER BY key LIMIT 1), 1 \
+               UNION ALL \
+               SELECT (SELECT objects.key FROM objects WHERE bucket_no = ?1 AND objects.key < ?3 AND objects.key >= \
+               CASE WHEN instr(substr(page.key, CAST(?4 AS INTEGER)), ?5) > 0 \
+               THEN CAST(substr(page.key, 1, CAST(?4 AS INTEGER) - 2 + instr(substr(page.key, CAST(?4 AS INTEGER)), ?5)) \
+               || ?6 AS BLOB) ELSE CAST(page.key || ?7 AS BLOB) END ORDER BY objects.key LIMIT 1), step + 1 \
+               FROM page WHERE page.key IS NOT NULL AND step < ?8) \
+               SELECT objects.key, size_bytes, modified_ms, etag, checksum, storage_class FROM page \
+               JOIN objects ON bucket_no = ?1 AND objects.key = page.key ORDER BY objects.key";
+    let delimiter = roll.delimiter.unwrap_or_default();
+    let rest = roll.prefix.len() as u64 + 1;
+    let (next, zero): (_, &[u8]) = (successor(delimiter), &[0]);
+    tx.query(sql, params![bucket, start, end, rest, delimiter, &next, zero, limit]).await
 }
 
 async fn keys_from(

@@ -4,10 +4,14 @@
 //! pieces, overtake each other and crash.
 
 mod engines;
+mod lists;
 mod moves;
 mod outages;
+mod refusals;
 #[path = "../../tests/support/postgres.rs"]
 mod server;
+mod statements;
+mod tls;
 mod together;
 mod volunteers;
 
@@ -431,4 +435,14 @@ pub(super) async fn references_and_garbage_add_up(metadata: Metadata, seed: u64,
     model.clear().await;
     model.audit(true).await;
     model.metadata.close().await;
+}
+
+#[cfg(test)]
+mod random {
+    /// A new one, told to whoever wants to see the same again.
+    pub(super) fn seed() -> u64 {
+        let seed = rand::random();
+        println!("seed {seed}");
+        seed
+    }
 }

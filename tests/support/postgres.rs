@@ -80,9 +80,19 @@ impl Server {
         write!(
             file,
             "\nlisten_addresses = '127.0.0.1'\nunix_socket_directories = '{folder}'\nmax_connections = 250\n\
-             shared_buffers = 64MB\ndeadlock_timeout = 200ms\ninclude_if_exists = 'port.conf'\n{configuration}"
+             shared_buffers = 64MB\ndeadlock_timeout = 200ms\nlog_line_prefix = '%m [%p] %d '\ninclude_if_exists = 'port.conf'\n{configuration}"
         )
         .expect("the folder can be written");
+    }
+
+    /// Writes a file of the server's below its folder, which nobody else may read.
+    pub fn put(&self, name: &str, text: &str) -> PathBuf {
+        use std::os::unix::fs::PermissionsExt as _;
+        let path = self.folder.join(name);
+        std::fs::write(&path, text).expect("the folder can be written");
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).expect("the file was just written");
+        hand_over(&path);
+        path
     }
 
     /// Its port on 127.0.0.1.

@@ -3,7 +3,7 @@
 use std::sync::OnceLock;
 
 use super::server::Server;
-use super::{moves, references_and_garbage_add_up, volunteers};
+use super::{lists, moves, random, references_and_garbage_add_up, volunteers};
 use crate::metadata::*;
 
 /// What a database needs for as long as it is used.
@@ -68,26 +68,20 @@ macro_rules! on_every_engine {
     };
 }
 
-#[cfg(test)]
-mod random {
-    use super::*;
-
-    /// Some random steps.
-    pub(super) async fn steps(metadata: Metadata) {
-        let seed = rand::random();
-        println!("seed {seed}");
-        references_and_garbage_add_up(metadata, seed, 300).await;
-    }
+/// Some random steps.
+async fn steps(metadata: Metadata) {
+    references_and_garbage_add_up(metadata, random::seed(), 300).await;
 }
 
 on_every_engine! {
-    references_and_garbage: random::steps;
-    references_and_garbage_again: random::steps;
-    references_and_garbage_once_more: random::steps;
-    references_and_garbage_for_the_last_time: random::steps;
+    references_and_garbage: steps;
+    references_and_garbage_again: steps;
+    references_and_garbage_once_more: steps;
+    references_and_garbage_for_the_last_time: steps;
     a_repair_is_overtaken_or_late: moves::a_repair_is_overtaken_or_late;
     a_node_is_drained_when_no_upload_can_reach_it: moves::a_node_is_drained_when_no_upload_can_reach_it;
     a_lease_that_was_given_back_holds_nothing_up: moves::a_lease_that_was_given_back_holds_nothing_up;
+    pages_give_what_is_there: lists::pages_give_what_is_there;
     tokens_are_good_once: volunteers::tokens_are_good_once;
     nodes_change_as_they_may: volunteers::nodes_change_as_they_may;
     what_a_node_says_is_kept: volunteers::what_a_node_says_is_kept;

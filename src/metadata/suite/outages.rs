@@ -1,8 +1,6 @@
 //! Lines that break, servers that go away: success is told exactly when it is
 //! stored, and everything goes on by itself.
 
-#![cfg(test)]
-
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -66,7 +64,10 @@ async fn carry(client: TcpStream, server: TcpStream, cut: impl Fn() -> Option<Cu
         // Only such as change something: they follow their receipt.
         let commits = bytes.windows(7).any(|window| window == b"COMMIT\0") && length > 60;
         match if commits { cut() } else { None } {
-            Some(Cut::Before) => return Ok(back.abort()),
+            Some(Cut::Before) => {
+                back.abort();
+                return Ok(());
+            }
             Some(Cut::After) => {
                 back.abort();
                 to_server.write_all(bytes).await?;

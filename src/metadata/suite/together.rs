@@ -2,13 +2,11 @@
 //! keys, the audit holds in the end, and of those who write under one
 //! condition exactly one wins.
 
-#![cfg(test)]
-
 use rand::Rng;
 
 use super::engines::{fresh, open};
 use super::server::Server;
-use super::{Model, furnish};
+use super::{Model, furnish, random};
 use crate::metadata::*;
 use crate::types::{BucketName, ETagMatch, KeyVersion, ObjectHeaders, ObjectKey, StreamId, UnixMillis, WriteCondition};
 
@@ -98,8 +96,7 @@ async fn everybody_at_once(seed: u64, tasks: u64, steps: usize) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn everything_adds_up_whoever_does_it() {
     for _ in 0..2 {
-        let seed = rand::random();
-        println!("seed {seed}");
+        let seed = random::seed();
         everybody_at_once(seed, 10, 150).await;
     }
 }
