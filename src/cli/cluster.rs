@@ -14,7 +14,7 @@ use super::local_nodes::{LocalNode, Prepared, prepare, stop_all, warn_of_idle};
 use super::operator::open_doors;
 use super::progress::Progress;
 use super::settings::{Config, Credentials};
-use super::{DataDir, Failure, announce};
+use super::{DataDir, Failure, announce, database};
 use crate::admin::{Live, Operator, OperatorParts};
 use crate::env::{Env, Shutdown};
 use crate::erasure::Scheme;
@@ -22,7 +22,7 @@ use crate::gateway::front::{Domains, FrontConfig, RootCredentials};
 use crate::gateway::server::serve;
 use crate::gateway::tls::{Tls, TlsFiles};
 use crate::gateway::{Gateway, gateway};
-use crate::metadata::{ClusterRow, Metadata, MetadataError, OpenCluster, ReleaseAllLeases, SqliteOptions};
+use crate::metadata::{ClusterRow, Metadata};
 use crate::objects::{Epochs, KeyRing, Objects};
 use crate::seal::ClusterSecret;
 use crate::transfer::{Budget, Fleet, Registered, SchemePolicy, Transfer};
@@ -56,10 +56,6 @@ pub(super) struct Start<'a> {
 
 /// How long the local nodes may take to come through the door at the start.
 const NODES_CONNECT: Duration = Duration::from_secs(30);
-/// Page cache of each of the database's connections, in KiB.
-const DATABASE_CACHE_KIB: u32 = 8 << 10;
-/// Connections kept for the database's readers.
-const DATABASE_READERS: usize = 8;
 
 /// A cluster that serves.
 pub(super) struct Cluster {
@@ -80,7 +76,7 @@ impl Cluster {
         let Start { config, kind, layout, env, secret, root, listener, progress } = start;
         let tls = tls(config)?;
         progress.step("opening the metadata database");
-        let (metadata, row) = open_metadata(layout, &secret).await?;
+        let (metadata, row) = database::open(config, layout, &secret).await?;
         let prepared = match kind {
             Kind::Up => {
                 progress.step("opening the nodes' stores");
@@ -94,14 +90,14 @@ impl Cluster {
         };
         let door = open_door(config, kind, &secret, &row, metadata.clone()).await?;
         let nodes = start_nodes(prepared, row.cluster, &door, progress).await?;
-        let fleet = Fleet::load(door.nodes(), &metadata).await.map_err(database)?;
+        let fleet = Fleet::load(door.nodes(), &metadata).await.map_err(database::failed)?;
         let scheme = scheme(config, fleet.registered().len());
         let budget = Budget::new(memory(config, scheme));
         let min_nodes = config.min_nodes.filter(|_| kind == Kind::Gateway);
         let policy = SchemePolicy { configured: config.scheme, min_nodes: min_nodes.map(|nodes| nodes.get()) };
         let transfer = Transfer::new(fleet, metadata.clone(), secret.piece_id_key(), policy, budget, env.clone());
         let missing = transfer.readiness().missing;
-        let epochs = Epochs::start(metadata.clone(), &env).await.map_err(database)?;
+        let epochs = Epochs::start(metadata.clone(), &env).await.map_err(database::failed)?;
         let keys = KeyRing::new(secret, row.key_version, env.clone());
         let mut background = JoinSet::new();
         let names = match kind {
@@ -109,7 +105,7 @@ impl Cluster {
             Kind::Gateway => doors::names(config, door.local_addr()),
         };
         if kind == Kind::Gateway {
-            let registration = Registration::begin(metadata.clone(), &env, &names).await.map_err(database)?;
+            let registration = Registration::begin(metadata.clone(), &env, &names).await.map_err(database::failed)?;
             background.spawn(registration.keep(shutdown.clone()));
         }
         let work = Work { metadata: &metadata, transfer: &transfer, epochs: &epochs, env: &env };
@@ -201,10 +197,6 @@ fn nodes_in_words(nodes: &[LocalNode], door: &Door) -> String {
     }
 }
 
-fn database(error: MetadataError) -> Failure {
-    Failure::start(error.to_string())
-}
-
 fn scheme(config: &Config, nodes: usize) -> Scheme {
     config.scheme.unwrap_or_else(|| Scheme::default_for(nodes))
 }
@@ -219,26 +211,6 @@ fn memory(config: &Config, scheme: Scheme) -> usize {
         tracing::warn!("the scheme {scheme} needs {} MiB of memory for transfers: that much is used", needed >> 20);
     }
     configured.max(needed)
-}
-
-async fn open_metadata(layout: &DataDir, secret: &ClusterSecret) -> Result<(Metadata, ClusterRow), Failure> {
-    let path = layout.path().join("metadata.db");
-    let (nodes, known) = (layout.path().join("nodes"), path.try_exists().unwrap_or(true));
-    if !known && nodes.exists() {
-        return Err(Failure::start(format!(
-            "{} is missing, and without it nothing in {} can be read: restore it from a copy, or start on an empty data \
-             directory",
-            path.display(),
-            nodes.display()
-        )));
-    }
-    let options = SqliteOptions { path, cache_kib: DATABASE_CACHE_KIB, readers: DATABASE_READERS };
-    let opened = tokio::task::spawn_blocking(move || Metadata::open_sqlite(options)).await;
-    let metadata = opened.map_err(|_| Failure::start("the start was cut off"))?.map_err(database)?;
-    let row = metadata.write(OpenCluster { cluster: secret.cluster_id() }).await.map_err(database)?;
-    // Whoever took one had this data directory, and so is dead.
-    metadata.write(ReleaseAllLeases).await.map_err(database)?;
-    Ok((metadata, row))
 }
 
 async fn open_door(

@@ -1,7 +1,9 @@
 //! The cluster's secret: made once, kept in the data directory, and shown once
 //! as the recovery phrase.
 
+use std::fs;
 use std::io::{self, Write};
+use std::path::Path;
 
 use zeroize::Zeroizing;
 
@@ -17,7 +19,15 @@ use crate::seal::ClusterSecret;
 ///
 /// # Errors
 /// A key that is missing, damaged, readable by everybody or another cluster's.
-pub(super) fn of(directory: &DataDir, env: &Env, people: &mut dyn Write) -> Result<ClusterSecret, Failure> {
+pub(super) fn of(
+    given: Option<&Path>,
+    directory: &DataDir,
+    env: &Env,
+    people: &mut dyn Write,
+) -> Result<ClusterSecret, Failure> {
+    if let Some(file) = given {
+        return of_file(file, directory);
+    }
     let kept = directory.read_secret(CLUSTER_KEY)?.map(Zeroizing::new);
     match (directory.cluster()?, kept) {
         (Some(cluster), Some(bytes)) => {
@@ -28,6 +38,29 @@ pub(super) fn of(directory: &DataDir, env: &Env, people: &mut dyn Write) -> Resu
         (None, Some(bytes)) => introduce(from_file(&bytes, directory)?, directory, people),
         (None, None) => introduce(make(directory, env)?, directory, people),
     }
+}
+
+/// The secret that another gateway of the cluster has made.
+fn of_file(file: &Path, directory: &DataDir) -> Result<ClusterSecret, Failure> {
+    let failed = |error: io::Error| Failure::io("the file with the cluster's secret could not be read", file, &error);
+    let bytes = Zeroizing::new(fs::read(file).map_err(failed)?);
+    let bytes: [u8; 32] = bytes
+        .as_slice()
+        .try_into()
+        .map_err(|_| Failure::start(format!("{} is not a cluster's secret, which has 32 bytes", file.display())))?;
+    let secret = ClusterSecret::from_bytes(bytes);
+    match directory.cluster()? {
+        None => directory.finish(secret.cluster_id())?,
+        Some(cluster) if cluster == secret.cluster_id() => {}
+        Some(_) => {
+            return Err(Failure::start(format!(
+                "the data directory {} belongs to another cluster than the secret in {}: use another directory",
+                directory.path().display(),
+                file.display()
+            )));
+        }
+    }
+    Ok(secret)
 }
 
 fn make(directory: &DataDir, env: &Env) -> Result<ClusterSecret, Failure> {
@@ -68,7 +101,6 @@ fn show(phrase: &str, people: &mut dyn Write) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
@@ -81,7 +113,7 @@ mod tests {
 
     fn open(directory: &DataDir) -> (Result<ClusterSecret, String>, String) {
         let mut people = Vec::new();
-        let secret = of(directory, &Env::real(), &mut people).map_err(|failure| failure.to_string());
+        let secret = of(None, directory, &Env::real(), &mut people).map_err(|failure| failure.to_string());
         (secret, String::from_utf8(people).unwrap())
     }
 

@@ -5,7 +5,7 @@
 //! | `format` | TOML: the format number of this layout and the cluster's id; written last, so that a directory without it is an unfinished one |
 //! | `lock` | the process id of whoever holds the lock on it |
 //! | `cluster.key` | the cluster's secret, 32 bytes |
-//! | `root.key` | TOML: the root key pair, where the environment gave none |
+//! | `root.key` | TOML: the root key pair, where a former version made one |
 //! | `s3.env` | the lines that S3 clients want in their environment |
 //! | `admin.sock` | where the operator's commands reach the process that serves; gone when none does |
 //! | `admin.token` | what those commands show at an admin address, where there is one |
@@ -40,7 +40,7 @@ const LOCK_WITHIN: Duration = Duration::from_secs(2);
 const LOCK_PAUSE: Duration = Duration::from_millis(20);
 /// The cluster's secret.
 pub(super) const CLUSTER_KEY: &str = "cluster.key";
-/// The root key pair that was made here.
+/// The root key pair that a former version made.
 pub(super) const ROOT_KEY_PAIR: &str = "root.key";
 /// What the operator's commands show at the admin address.
 pub(super) const ADMIN_TOKEN: &str = "admin.token";

@@ -10,6 +10,7 @@ mod cluster_key;
 mod config;
 mod credentials;
 mod data_dir;
+mod database;
 mod doors;
 mod failure;
 mod gateway;

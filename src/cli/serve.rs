@@ -52,8 +52,8 @@ async fn run(config: &Config, kind: Kind, layout: DataDir, shutdown: Shutdown) -
     let env = Env::real();
     // First what can fail for outside reasons: then nothing has been made yet.
     let (listener, address) = listen(config).await?;
-    let secret = cluster_key::of(&layout, &env, &mut io::stderr())?;
-    let root = credentials::root(config.root.as_ref(), &layout, &env)?;
+    let secret = cluster_key::of(config.cluster_key_file.as_deref(), &layout, &env, &mut io::stderr())?;
+    let root = credentials::root(config.root.as_ref(), &layout, &secret)?;
     let progress = Progress::begin("preparing");
     let start = Start { config, kind, layout: &layout, env, secret, root: &root, listener, progress: &progress };
     let cluster = tokio::select! {

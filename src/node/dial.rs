@@ -13,7 +13,8 @@ use super::doors::DoorState;
 use super::run::Inner;
 use super::service::answer;
 use crate::transport::{BUFFER_BYTES, DialError, Dialled, SILENCE_MAX};
-use crate::wire::{Purpose, Refusal, RefusalKind, StandingKind, Welcome};
+use crate::types::Generation;
+use crate::wire::{Purpose, Refusal, RefusalKind, StandingKind};
 
 impl Inner {
     /// Dials the configured doors and these, as far as they are not dialled yet.
@@ -66,7 +67,7 @@ impl Inner {
     async fn attend(self: &Arc<Self>, door: &str, dialled: Dialled) -> bool {
         tracing::info!(node = %self.node, door, "connected");
         self.doors.set(door, DoorState::Connected);
-        self.learn(&dialled.welcome);
+        self.learn(dialled.welcome.generation, &dialled.welcome.doors);
         self.verdict.send_replace(Some(Ok(())));
         let asked = self.serve(door, dialled).await;
         tracing::info!(node = %self.node, door, "disconnected");
@@ -75,8 +76,9 @@ impl Inner {
     }
 
     /// Blocks for an fsync, but only when the cluster has changed.
-    fn learn(self: &Arc<Self>, welcome: &Welcome) {
-        if let Err(error) = self.state().learn(welcome.generation, &welcome.doors) {
+    pub(super) fn learn(self: &Arc<Self>, generation: Generation, doors: &[String]) {
+        let learned = self.state().learn(generation, doors);
+        if let Err(error) = learned {
             tracing::warn!(node = %self.node, %error, "cannot remember what the door said");
         }
         let doors = self.state().doors().to_vec();

@@ -273,6 +273,7 @@ mod tests {
             audits_passed: 0,
             audits_failed: 0,
             pieces_to_move,
+            doors: Vec::new(),
         }
     }
 

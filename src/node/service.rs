@@ -70,7 +70,7 @@ fn field<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
 }
 
 impl Inner {
-    async fn perform(&self, request: Request, body: &mut Incoming) -> Result<Answer, ErrorBody> {
+    async fn perform(self: &Arc<Self>, request: Request, body: &mut Incoming) -> Result<Answer, ErrorBody> {
         match request {
             Request::Put { id, epoch, length } => self.put(id, epoch, length, body).await,
             Request::Get { id, range } => {
@@ -90,8 +90,18 @@ impl Inner {
         }
     }
 
-    /// Remembers what the cluster thinks of the node; that it has left is said.
-    fn hear(&self, standing: Standing) {
+    /// Remembers what the cluster thinks of the node, and dials doors that are
+    /// new; that the node has left is said.
+    fn hear(self: &Arc<Self>, mut standing: Standing) {
+        let doors = std::mem::take(&mut standing.doors);
+        self.note_standing(standing);
+        if doors.is_empty() {
+            return;
+        }
+        self.learn(self.state().generation(), &doors);
+    }
+
+    fn note_standing(&self, standing: Standing) {
         let mut state = self.state();
         let before = state.left();
         // In memory it holds even if the disk fails; the door says it again.

@@ -259,6 +259,7 @@ mod tests {
             audits_passed,
             audits_failed: 0,
             pieces_to_move: None,
+            doors: Vec::new(),
         }
     }
 

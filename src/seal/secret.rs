@@ -2,6 +2,8 @@
 //! from it.
 
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bip39::{Language, Mnemonic};
 use zeroize::Zeroizing;
 
@@ -16,9 +18,13 @@ secret! {
     ///
     /// Keys are HKDF-SHA-256 with the salt `cairn 1 cluster` and as info
     /// `sign`, `kek` and the version (4 bytes, big endian), `piece-id`,
-    /// `grant` or `snapshot`.
+    /// `grant`, `snapshot`, `root access` or `root secret`.
     ClusterSecret
 }
+
+/// The 32 letters of RFC 4648's base32: upper case, and no digit that looks
+/// like one of them.
+const BASE32: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
 
 /// A recovery phrase that is none. Never repeats what was entered.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -93,6 +99,16 @@ impl ClusterSecret {
     /// What piece ids are derived with.
     pub fn piece_id_key(&self) -> PieceIdKey {
         PieceIdKey::new(&self.key(&[b"piece-id"]))
+    }
+
+    /// The root key pair for S3, where the operator sets none: an access key id
+    /// of 20 upper-case letters and digits, and a secret key of 43 letters. All
+    /// gateways of a cluster come to the same.
+    pub fn root_key_pair(&self) -> (String, Zeroizing<String>) {
+        let letters = self.key(&[b"root access"]);
+        let letters = letters[..15].iter().map(|byte| char::from(BASE32[usize::from(byte % 32)]));
+        let secret_key = URL_SAFE_NO_PAD.encode(self.key(&[b"root secret"]).as_slice());
+        (format!("CAIRN{}", letters.collect::<String>()), Zeroizing::new(secret_key))
     }
 
     /// What access grants begin from.

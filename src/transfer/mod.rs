@@ -22,7 +22,7 @@ mod tests;
 
 use std::sync::Arc;
 
-pub use admission::Registered;
+pub use admission::{DOOR_FORGOTTEN_AFTER_MS, Registered};
 pub use budget::{Budget, BudgetError, Reserved};
 pub use error::TransferError;
 pub use fleet::Fleet;

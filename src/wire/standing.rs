@@ -4,7 +4,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::{WireError, text};
-use crate::types::limits::{JSON_REPLY_BYTES_MAX, SENTENCE_BYTES_MAX};
+use crate::types::limits::{DOOR_BYTES_MAX, DOORS_MAX, JSON_REPLY_BYTES_MAX, SENTENCE_BYTES_MAX};
+
+/// Bytes of a standing's doors, at most.
+const DOORS_ROOM_BYTES: usize = JSON_REPLY_BYTES_MAX / 2;
 
 /// What the cluster thinks of a node. Fields that a later version adds are
 /// ignored.
@@ -28,6 +31,9 @@ pub struct Standing {
     /// While it drains: pieces that are still to be moved away, once counted.
     #[serde(default)]
     pub pieces_to_move: Option<u64>,
+    /// All doors of the cluster as `host:port`. Empty: as known so far.
+    #[serde(default)]
+    pub doors: Vec<String>,
 }
 
 /// How a node stands.
@@ -48,10 +54,17 @@ pub enum StandingKind {
 }
 
 impl Standing {
-    /// The request's body. A sentence that is too long is cut.
+    /// The request's body. A sentence that is too long is cut, and so is a list
+    /// of doors.
     pub fn encode(&self) -> Vec<u8> {
         let sentence = text::clipped(&self.sentence, SENTENCE_BYTES_MAX);
-        let clipped = Self { sentence, ..self.clone() };
+        let mut room = DOORS_ROOM_BYTES;
+        let fits = |door: &&String| {
+            room = room.saturating_sub(door.len() + 3);
+            room > 0
+        };
+        let doors = self.doors.iter().take(DOORS_MAX).take_while(fits).cloned().collect();
+        let clipped = Self { sentence, doors, ..self.clone() };
         serde_json::to_vec(&clipped).expect("structs of numbers and strings have a JSON form")
     }
 
@@ -60,6 +73,8 @@ impl Standing {
         WireError::limit("standing", json.len(), JSON_REPLY_BYTES_MAX)?;
         let standing: Self = serde_json::from_slice(json).map_err(|error| WireError::malformed("standing", error))?;
         WireError::limit("sentence", standing.sentence.len(), SENTENCE_BYTES_MAX)?;
+        WireError::limit("list of doors", standing.doors.len(), DOORS_MAX)?;
+        standing.doors.iter().try_for_each(|door| WireError::limit("door's address", door.len(), DOOR_BYTES_MAX))?;
         if standing.sentence.chars().any(char::is_control) {
             return Err(WireError::malformed("standing", "a control character in its sentence"));
         }
@@ -80,6 +95,7 @@ mod tests {
             audits_passed: 7,
             audits_failed: 1,
             pieces_to_move: Some(12),
+            doors: Vec::new(),
         }
     }
 

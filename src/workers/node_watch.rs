@@ -14,10 +14,10 @@ use super::report::{HealthReport, HealthWatch};
 use super::{Step, Worker};
 use crate::env::Env;
 use crate::metadata::{
-    ChangeNode, ListDamage, Metadata, MetadataError, NodeChange, NodeRow, NodeSpace, NodeState, RecordDamage,
-    RecordSeen, SeenNode,
+    ChangeNode, ListDamage, ListDoors, Metadata, MetadataError, NodeChange, NodeRow, NodeSpace, NodeState,
+    RecordDamage, RecordSeen, SeenNode,
 };
-use crate::transfer::Transfer;
+use crate::transfer::{DOOR_FORGOTTEN_AFTER_MS, Transfer};
 use crate::transport::{NodeError, NodeStatus, Nodes};
 use crate::types::limits::INVENTORY_PAGE_MAX;
 use crate::types::{InstanceId, NodeId, PieceId};
@@ -232,7 +232,7 @@ impl NodeWatch {
     }
 
     /// Tells nodes how they stand.
-    fn tell(&mut self, looks: &[Look]) {
+    fn tell(&mut self, looks: &[Look], doors: &[String]) {
         let (now, report) = (self.env.uptime(), self.watch.latest());
         for Look { row, .. } in looks.iter().filter(|look| look.status.is_some()) {
             if row.state == NodeState::Gone {
@@ -240,7 +240,7 @@ impl NodeWatch {
                 self.nodes().disconnect(row.node);
                 continue;
             }
-            let standing = standing(row, self.transfer.fleet().trust(row.number), &report);
+            let standing = standing(row, self.transfer.fleet().trust(row.number), &report, doors);
             let known = self.known(row.number);
             let told = known.told.as_ref().filter(|(at, _)| now.saturating_sub(*at) < TELL_EVERY);
             let fresh = told.is_some_and(|(_, told)| *told == standing);
@@ -314,7 +314,7 @@ fn seen(number: u32, status: &NodeStatus, wrong_shares: u64) -> SeenNode {
     SeenNode { number, space, log_position: status.position, wrong_shares }
 }
 
-fn standing(row: &NodeRow, trust: f32, report: &HealthReport) -> Standing {
+fn standing(row: &NodeRow, trust: f32, report: &HealthReport, doors: &[String]) -> Standing {
     let kind = match row.state {
         NodeState::Active => StandingKind::Active,
         NodeState::Suspended => StandingKind::Suspended,
@@ -333,6 +333,7 @@ fn standing(row: &NodeRow, trust: f32, report: &HealthReport) -> Standing {
         audits_passed: 0,
         audits_failed: row.wrong_shares,
         pieces_to_move: report.pieces_to_move.get(&row.number).copied().filter(|_| drains),
+        doors: doors.to_vec(),
     }
 }
 
@@ -364,7 +365,8 @@ impl Worker for NodeWatch {
         self.compare(&looks);
         self.drain(&looks).await?;
         self.ask(&looks);
-        self.tell(&looks);
+        let doors = self.metadata.read(ListDoors { within_ms: DOOR_FORGOTTEN_AFTER_MS }).await?;
+        self.tell(&looks, &doors);
         self.hear().await?;
         self.record(&looks).await?;
         Ok(Step::Idle)

@@ -130,6 +130,7 @@ mod tests {
             audits_passed: 0,
             audits_failed: 0,
             pieces_to_move,
+            doors: Vec::new(),
         };
         let mut most = 0;
         assert!(progress(None, &mut most).contains("to hear of it"));

@@ -313,6 +313,7 @@ mod tests {
                 audits_passed: 1204,
                 audits_failed: 1,
                 pieces_to_move: None,
+                doors: Vec::new(),
             }),
             doors: vec![DoorReport {
                 door: "door.example.org:9100".into(),

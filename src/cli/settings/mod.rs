@@ -23,8 +23,8 @@ pub use origin::{Origin, Origins};
 pub use reference::reference;
 pub use root::Credentials;
 pub use values::{
-    Address, ByteRate, Capacity, Domains, DoorNames, Join, Labels, Listen, LogFilter, LogFormat, Memory, NodeCount,
-    Region,
+    Address, ByteRate, Capacity, Database, Domains, DoorNames, Join, Labels, Listen, LogFilter, LogFormat, Memory,
+    NodeCount, Region,
 };
 
 use super::failure::Failure;
@@ -146,6 +146,20 @@ settings! {
     /// cluster's secret and the metadata, or a node's key and pieces. It is
     /// made if it is not there.
     data: PathBuf, &[Up, Gateway, Node, Operator], "DIR", Value("./cairn-data");
+
+    /// Where the metadata is: `sqlite`, in the data directory, for one gateway;
+    /// or `postgres://user:password@host/database`, for as many as you like.
+    ///
+    /// Several hosts may be named, with `target_session_attrs=read-write`. A
+    /// password is better in a file: see the next setting.
+    metadata: Database, &[Gateway, Operator], "URL", Value("sqlite");
+
+    /// A file with that address, for secrets that are mounted.
+    metadata_file: Option<PathBuf>, &[Gateway, Operator], "FILE", Unset("none");
+
+    /// A file with the cluster's secret: `cluster.key` of the first gateway's
+    /// data directory, for further gateways on the same database.
+    cluster_key_file: Option<PathBuf>, &[Gateway], "FILE", Unset("cluster.key in the data directory");
 
     /// The address and port to serve S3 on. Port 0 takes any free one.
     ///

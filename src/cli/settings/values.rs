@@ -235,6 +235,34 @@ impl Setting for DoorNames {
     }
 }
 
+/// Where the metadata is. An address may hold a password, so it is never shown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Database {
+    /// A file in the data directory.
+    Sqlite,
+    /// The text of a PostgreSQL's address, unread: its own errors say more.
+    Postgres(Secret),
+}
+
+impl Setting for Database {
+    const EXPECTED: &'static str = "sqlite, or an address like postgres://user:password@host:5432/database";
+
+    fn read(text: &str) -> Option<Self> {
+        let postgres = ["postgres://", "postgresql://", "host="].iter().any(|start| text.starts_with(start));
+        match text {
+            "sqlite" => Some(Self::Sqlite),
+            _ => postgres.then(|| Self::Postgres(Secret::new(text.to_owned()))),
+        }
+    }
+
+    fn json(&self) -> Value {
+        match self {
+            Self::Sqlite => "sqlite".into(),
+            Self::Postgres(_) => "postgres".into(),
+        }
+    }
+}
+
 /// A join token. It holds a secret, so it is never shown.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Join(Secret);

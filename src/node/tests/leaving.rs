@@ -34,6 +34,7 @@ fn standing(kind: StandingKind, pieces_to_move: Option<u64>) -> Standing {
         audits_passed: 3,
         audits_failed: 1,
         pieces_to_move,
+        doors: Vec::new(),
     }
 }
 
