@@ -64,13 +64,6 @@ impl Shell {
         sentence(&self.run(arguments))
     }
 
-    /// The last line on stderr of a command that began and could not start.
-    fn run_lines(&self, arguments: &[&str]) -> String {
-        let output = self.run(arguments);
-        assert_eq!(output.status.code(), Some(2), "{output:?}");
-        text(&output.stderr).lines().last().expect("a sentence").to_owned()
-    }
-
     fn config(&self, arguments: &[&str]) -> Value {
         let arguments: Vec<&str> = ["config", "--json"].iter().chain(arguments).copied().collect();
         serde_json::from_str(&self.stdout(&arguments)).expect("JSON")
@@ -447,6 +440,15 @@ fn a_node_without_a_good_token_is_refused_before_anything_is_made() {
     assert!(!Path::new(&node).exists());
     let sentence = shell.refusal(&["node", "--data", &node]);
     assert_says(&sentence, &["belongs to no cluster yet", "--join"]);
+    assert!(!Path::new(&node).exists(), "a folder of its own would be in the way of `cairn up`");
+}
+
+#[test]
+fn a_node_that_has_joined_does_not_become_another_one() {
+    let shell = Shell::new();
+    let node = member(&shell);
+    assert_says(&shell.refusal(&["node", "--data", &node]), &["identity.key is missing", "restore it from a copy"]);
+    assert!(!Path::new(&format!("{node}/identity.key")).exists());
 }
 
 #[test]
@@ -480,7 +482,7 @@ fn a_place_that_cannot_be_a_nodes_folder_is_refused() {
     drop(lock);
     let store = File::create(format!("{node}/lock")).expect("a lock file");
     store.try_lock().expect("nobody else has it");
-    assert_says(&shell.run_lines(&["node", "--data", &node]), &["in use by another process"]);
+    assert_says(&refusal(&node), &["is run by `cairn up`", "stop that process"]);
 }
 
 #[test]
@@ -490,7 +492,7 @@ fn a_node_that_promises_what_its_disk_has_not_is_refused() {
     let sentence = shell.refusal(&["node", "--join", &token, "--data", &node, "--capacity", "15000PB"]);
     assert_says(&sentence, &["capacity is 15.0 EB (flag --capacity)", "whole disk", "promise no more"]);
     let sentence = shell.refusal(&["node", "--join", &token, "--data", &node, "--capacity", "1MB"]);
-    assert_says(&sentence, &["capacity is 1.00 MB", "at least 16.8 MB"]);
+    assert_says(&sentence, &["capacity is '1MB'", "at least 16MiB"]);
     for (flag, value) in [("--bandwidth", "fast"), ("--label", "noequals"), ("--capacity", "much")] {
         assert_says(&shell.refusal(&["node", "--join", &token, flag, value]), &[value, "expected"]);
     }
@@ -499,7 +501,7 @@ fn a_node_that_promises_what_its_disk_has_not_is_refused() {
 #[test]
 fn the_status_of_a_stopped_node_changes_nothing() {
     let shell = Shell::new();
-    assert_says(&shell.refusal(&["node", "status", "--data", "none"]), &["no node's folder", "no such file"]);
+    assert_says(&shell.refusal(&["node", "status", "--data", "none"]), &["there is no node in none"]);
     let empty = shell.path("empty");
     fs::create_dir(&empty).expect("a folder");
     assert_says(&shell.refusal(&["node", "status", "--data", &empty]), &["there is no node in"]);

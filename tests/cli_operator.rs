@@ -57,7 +57,13 @@ fn status_is_complete_and_its_exit_code_tells_whether_all_is_well() {
     let up = Up::start();
     let told = up.run(&["status"]);
     assert_eq!(told.status.code(), Some(0), "{}", told.story());
-    for words in ["healthy", "8 of 8 connected", "4/5/7/8", "possible", &up.0.access().endpoint] {
+    for words in [
+        "healthy",
+        "8 of 8 connected",
+        "4/5/7/8",
+        "possible: 8 failure domains take pieces, 7 needed",
+        &up.0.access().endpoint,
+    ] {
         assert!(told.text().contains(words), "'{words}' is missing: {}", told.story());
     }
     let status = up.json(&["status"]);
@@ -76,7 +82,9 @@ fn status_is_complete_and_its_exit_code_tells_whether_all_is_well() {
     }
     let told = up.run(&["status"]);
     assert_eq!(told.status.code(), Some(1), "{}", told.story());
-    assert!(told.text().contains("NOT POSSIBLE") && told.text().contains("2 suspended"), "{}", told.story());
+    for words in ["NOT POSSIBLE: 6 failure domains take pieces, 7 needed", "2 suspended"] {
+        assert!(told.text().contains(words), "'{words}' is missing: {}", told.story());
+    }
     let client = Client::new(up.0.access());
     client.put("/bucket", &[]).expect("an answer").ok("a bucket needs no nodes");
     assert_eq!(client.put("/bucket/object", &[7; 100_000]).expect("an answer").status, 503);
@@ -96,7 +104,8 @@ fn nodes_are_shown_and_what_would_do_harm_is_refused() {
     assert_eq!((&suspended["state"], &suspended["reason"]), (&"suspended".into(), &"its disk is slow".into()));
     let shown = up.json(&["nodes", "show", ids[2]]);
     assert_eq!((&shown["connected"], &shown["damaged"], &shown["place"]), (&true.into(), &0.into(), &"2".into()));
-    for words in ["suspended", "its disk is slow", "nodes/2"] {
+    assert_eq!(up.json(&["nodes", "suspend", ids[2], "--reason", "slow again"])["reason"], "slow again");
+    for words in ["suspended", "slow again", "nodes/2", "seen            now"] {
         let told = up.run(&["nodes", "show", ids[2]]);
         assert!(told.text().contains(words), "'{words}' is missing: {}", told.story());
     }
@@ -113,7 +122,7 @@ fn nodes_are_shown_and_what_would_do_harm_is_refused() {
     assert_eq!(up.run(&["nodes", "forget", ids[7], "--yes", "--force"]).status.code(), Some(0));
     let shown = up.json(&["nodes", "show", ids[7]]);
     assert_eq!((&shown["state"], &shown["connected"]), (&"gone".into(), &false.into()), "{shown:#}");
-    assert!(up.run(&["nodes", "list"]).text().contains("1 more have gone or left"));
+    assert!(up.run(&["nodes", "list"]).text().contains("1 more has gone or left: --all shows it"));
 }
 
 #[test]
@@ -136,7 +145,9 @@ fn a_token_is_printed_alone_and_listed_without_its_secret() {
     assert!(told.text().contains("revoked") && told.text().contains("owner=alice"), "{}", told.story());
     says(&up.run(&["token", "revoke", "ffff"]), 1, "there is no token");
     says(&up.run(&["token", "revoke", "zz"]), 2, "is no token id");
-    says(&up.run(&["token", "create", "--door", "nonsense"]), 2, "is no door");
+    for door in ["nonsense", "0.0.0.0:9100", "[::]:9100"] {
+        says(&up.run(&["token", "create", "--door", door]), 2, "is no door");
+    }
     says(&up.run(&["token", "create", "--label", "a=1", "--label", "a=2"]), 2, "given twice");
     for words in [["--uses", "0"], ["--expires", "soon"], ["--label", "alice"]] {
         assert_eq!(up.run(&[&["token", "create"][..], &words].concat()).status.code(), Some(2), "{words:?}");
@@ -148,8 +159,7 @@ fn the_commands_work_while_nothing_runs_and_what_they_change_holds() {
     let work = WorkDir::new("up");
     let data = work.join("data");
     let folder = work.path().to_owned();
-    let start = |work| Up(Server::start_on(work, &[]));
-    let up = start(work);
+    let up = Up(Server::start_on(work, &["--scheme".as_ref(), "3/4/6/8".as_ref()]));
     let id = up.json(&["nodes", "list"])[5]["node"].as_str().expect("an id").to_owned();
     let socket = data.join("admin.sock");
     assert!(socket.exists());
@@ -165,6 +175,7 @@ fn the_commands_work_while_nothing_runs_and_what_they_change_holds() {
     assert!(told.text().contains("not running") && told.text().contains("8 offline"), "{}", told.story());
     let status = json(&cairn(&folder, &data, &["status", "--json"]).outcome());
     assert_eq!((&status["running"], &status["puts"]), (&false.into(), &Value::Null), "{status:#}");
+    assert_eq!(status["scheme"]["scheme"], "3/4/6/8", "as the last process was told: {status:#}");
     cairn(&folder, &data, &["nodes", "suspend", &id]).run();
     says(&cairn(&folder, &data, &["token", "create"]).outcome(), 1, "--door HOST:PORT");
     cairn(&folder, &data, &["token", "create", "--door", "door:9100"]).run();
@@ -226,4 +237,36 @@ fn a_gateway_answers_operators_at_its_admin_address() {
     assert!(told.text().contains("NOT POSSIBLE") && told.status.code() == Some(1), "{}", told.story());
     assert!(gateway.stop(Signal::TERM, std::time::Duration::from_secs(20)).is_some_and(|status| status.success()));
     says(&remote(&["status"]).env("CAIRN_ADMIN_TOKEN", token.trim()).outcome(), 2, "no gateway answers operators");
+}
+
+#[test]
+fn the_nodes_of_a_running_up_are_nobody_elses() {
+    let up = Up::start();
+    let folder = up.0.data().join("nodes/1");
+    let told = "is run by `cairn up`";
+    let here = |words: &[&str]| cairn(up.0.work().path(), &folder, words).outcome();
+    for command in [["node", "status"], ["node", "leave"]] {
+        says(&here(&command), 2, told);
+    }
+    let token = up.run(&["token", "create", "--door", "door.example:9100"]).text().trim().to_owned();
+    says(&here(&["node", "--join", &token]), 2, told);
+    assert!(!folder.join("cluster.json").exists(), "it has not changed sides");
+}
+
+#[test]
+fn a_gateway_without_a_name_of_its_door_says_that_tokens_need_one() {
+    let work = WorkDir::new("nameless");
+    let (data, log) = (work.join("data"), work.join("gateway.log"));
+    let gateway = ["gateway", "--listen", "127.0.0.1:0", "--node-door", "0.0.0.0:0", "--data"];
+    for name in ["0.0.0.0:9100", "[::]:9100"] {
+        let outcome =
+            Invocation::new(CAIRN, work.path()).args(gateway).arg(&data).args(["--door-name", name]).outcome();
+        says(&outcome, 2, "as others reach them");
+    }
+    let mut gateway = Invocation::new(CAIRN, work.path()).args(gateway).arg(&data).start(&log);
+    let ready = || Access::parse(&std::fs::read_to_string(data.join("s3.env")).ok()?);
+    gateway.wait_until("s3.env", std::time::Duration::from_secs(60), ready);
+    let said = std::fs::read_to_string(&log).expect("a log");
+    assert_eq!(said.lines().filter(|line| line.contains("--door-name HOST:PORT")).count(), 1, "{said}");
+    assert!(gateway.stop(Signal::TERM, std::time::Duration::from_secs(20)).is_some_and(|status| status.success()));
 }

@@ -6,9 +6,14 @@ use serde::{Deserialize, Serialize};
 
 use super::nodes::{NodeView, ShownNode, Survey};
 use super::operator::{Command, Operator};
+use super::words::counted;
 use super::{AdminError, ErrorKind};
 use crate::metadata::{ChangeNode, ChangeRefusal, NodeChange, NodeRow, NodeState};
 use crate::types::limits::SENTENCE_BYTES_MAX;
+use crate::types::text::is_control_or_format;
+
+/// A node that was seen within this time may be there still.
+const SEEN_LATELY_MS: i64 = 10 * 60 * 1000;
 
 /// Changes how a node stands. What it is already, it stays.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -93,7 +98,7 @@ impl Command for Change {
 impl Change {
     fn check_reason(&self) -> Result<(), AdminError> {
         match &self.reason {
-            Some(reason) if reason.len() > SENTENCE_BYTES_MAX || reason.chars().any(char::is_control) => {
+            Some(reason) if reason.len() > SENTENCE_BYTES_MAX || reason.chars().any(is_control_or_format) => {
                 Err(AdminError::invalid(format!(
                     "a reason has at most {SENTENCE_BYTES_MAX} bytes and no control characters"
                 )))
@@ -125,19 +130,22 @@ fn refuse_harm(operator: &Operator, survey: &Survey, at: usize, wish: Wish) -> R
     let (row, view) = (&survey.rows[at], &survey.views[at]);
     refuse_local(row, wish)?;
     if wish == Wish::Forget {
-        refuse_connected(view)?;
+        refuse_present(view, survey.clock_ms)?;
     }
-    let left = survey.domains.active_without(&survey.rows, row.node);
+    let others = survey.rows.iter().zip(&survey.views).filter(|(other, _)| other.node != row.node);
+    let left = survey.domains.writable(others, operator.live().is_some());
     // As many as a write waits for, which is also what repair restores.
     let needed = survey.scheme(operator).optimal().into();
     if left >= needed {
         return Ok(());
     }
     Err(AdminError::refused(format!(
-        "{} node {} would leave {left} failure domains that take pieces, and the cluster needs {needed}: let other nodes \
-         join first, or say --force",
+        "{} node {} would leave {} that {} pieces now, and the cluster needs {needed}: let other nodes join first, or \
+         say --force",
         wish.doing(),
         row.node,
+        counted(left, "failure domain"),
+        if left == 1 { "takes" } else { "take" },
     )))
 }
 
@@ -156,13 +164,17 @@ fn refuse_local(row: &NodeRow, wish: Wish) -> Result<(), AdminError> {
     )))
 }
 
-fn refuse_connected(view: &NodeView) -> Result<(), AdminError> {
-    match view.connected {
-        false => Ok(()),
-        true => Err(AdminError::refused(format!(
-            "node {} is connected, and forgetting it would count its pieces as lost: drain it, so that they move \
-             elsewhere first, or say --force",
-            view.node,
-        ))),
-    }
+/// A node that is there, or was a moment ago, is most likely not lost.
+fn refuse_present(view: &NodeView, clock_ms: i64) -> Result<(), AdminError> {
+    let seen = view.seen_ms.map(|seen_ms| clock_ms.saturating_sub(seen_ms)).filter(|ago_ms| *ago_ms < SEEN_LATELY_MS);
+    let present = match seen {
+        _ if view.connected => "is connected".to_owned(),
+        Some(ago_ms) => format!("was seen {} ago", counted(ago_ms.max(0) as usize / 1000, "second")),
+        None => return Ok(()),
+    };
+    Err(AdminError::refused(format!(
+        "node {} {present}, and forgetting it would count its pieces as lost: drain it, so that they move elsewhere \
+         first, or say --force",
+        view.node,
+    )))
 }

@@ -3,12 +3,12 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::nodes::RecordView;
+use super::nodes::{NodeView, RecordView};
 use super::status::PutsView;
 use crate::erasure::Scheme;
 use crate::metadata::{Metadata, MetadataError, NodeRow, NodeState};
 use crate::placement::{DomainFacts, failure_domains};
-use crate::transfer::Transfer;
+use crate::transfer::{FULL_PIECE_BYTES, Transfer};
 use crate::transport::NodeStatus;
 use crate::types::NodeId;
 use crate::workers::{HealthReport, HealthWatch};
@@ -53,23 +53,21 @@ impl Live {
         self.transfer.scheme()
     }
 
-    /// Whether PUTs are possible now.
-    pub(super) fn puts(&self) -> PutsView {
-        let readiness = self.transfer.readiness();
-        PutsView {
-            possible: readiness.missing.is_none(),
-            missing: readiness.missing,
-            domains_registered: readiness.registered_domains,
-            domains_connected: readiness.connected_domains,
-            domains_writable: readiness.writable_domains,
-            domains_needed: readiness.needed.max(readiness.scheme.optimal()).into(),
-        }
+    /// Whether PUTs are possible now. `has_room` says whether the database's
+    /// disk has room for what they add to it.
+    pub(super) fn puts(&self, has_room: bool) -> PutsView {
+        PutsView::of(self.transfer.readiness(), has_room)
     }
 
     /// How a node has done lately.
     pub(super) fn record(&self, node: u32) -> RecordView {
         let fleet = self.transfer.fleet();
-        RecordView { trust: fleet.trust(node), success: fleet.success(node), slow: fleet.is_slow(node) }
+        RecordView {
+            trust: fleet.trust(node),
+            success: fleet.success(node),
+            slow: fleet.is_slow(node),
+            wrong_share_s: fleet.wrong_share_age(node).map(|age| age.as_secs()),
+        }
     }
 
     /// How the segments are.
@@ -105,8 +103,17 @@ impl Domains {
         domains.len()
     }
 
-    /// How many there are in which a node takes pieces, leaving this one out.
-    pub(super) fn active_without(&self, rows: &[NodeRow], without: NodeId) -> usize {
-        self.count(rows.iter().filter(|row| row.state == NodeState::Active && row.node != without))
+    /// In how many of them these nodes take full pieces. While a process serves,
+    /// who is not connected takes none.
+    pub(super) fn writable<'a>(
+        &self,
+        nodes: impl Iterator<Item = (&'a NodeRow, &'a NodeView)>,
+        running: bool,
+    ) -> usize {
+        let has_room = |view: &NodeView| view.space.is_none_or(|space| space.writable_bytes >= FULL_PIECE_BYTES as u64);
+        let takes = |(row, view): &(&NodeRow, &NodeView)| {
+            row.state == NodeState::Active && (view.connected || !running) && has_room(view)
+        };
+        self.count(nodes.filter(takes).map(|(row, _)| row))
     }
 }

@@ -27,6 +27,7 @@ mod status;
 #[cfg(test)]
 mod tests;
 mod tokens;
+mod words;
 
 /// The name of the socket in the data directory.
 const SOCKET: &str = "admin.sock";

@@ -11,7 +11,7 @@ use super::AdminError;
 use super::live::Domains;
 use super::operator::{Command, Operator};
 use super::prefix::find;
-use crate::metadata::{ListDamage, ListNodes, NodeRow, NodeSpace, NodeState};
+use crate::metadata::{ListDamage, ListNodes, NodeRow, NodeSpace, NodeState, ReadClock};
 use crate::transport::NodeStatus;
 
 /// All nodes that were ever registered, in the order in which they joined.
@@ -89,6 +89,8 @@ pub struct NodeView {
     pub starts: u64,
     /// Pieces that its disk has lost or changed; null if that was not looked up.
     pub damaged: Option<u64>,
+    /// Whether its store is gone from its disk; false while it is not connected.
+    pub store_failed: bool,
     /// While it drains: pieces that are still to be moved, once counted.
     pub pieces_to_move: Option<u64>,
     /// Its connection, if it is connected.
@@ -121,6 +123,8 @@ pub struct ConnectionView {
     pub idle_connections: usize,
     /// How often another instance with the same identity was refused.
     pub refused_duplicates: u64,
+    /// How many seconds ago that was last; null if never.
+    pub last_duplicate_s: Option<u64>,
 }
 
 /// How a node has done lately, as a process that serves knows it.
@@ -128,10 +132,14 @@ pub struct ConnectionView {
 pub struct RecordView {
     /// Share of what falls to it that it is trusted with, from 0 to 1.
     pub trust: f32,
-    /// Share of its recent transfers that went well, from 0 to 1.
-    pub success: f32,
+    /// Share of its recent transfers that went well, from 0 to 1; null before
+    /// there was any.
+    pub success: Option<f32>,
     /// Whether it is much slower than others lately, or does not answer.
     pub slow: bool,
+    /// How many seconds ago it gave a wrong share last, if it did since the
+    /// process started.
+    pub wrong_share_s: Option<u64>,
 }
 
 impl NodeView {
@@ -155,6 +163,7 @@ impl NodeView {
             rollbacks: row.rollbacks,
             starts: row.start_counter,
             damaged: status.map(|status| status.usage.damaged),
+            store_failed: status.is_some_and(|status| status.usage.failed),
             pieces_to_move: None,
             connection: status.map(ConnectionView::of),
             record: None,
@@ -176,7 +185,7 @@ impl SpaceView {
         let usage = &status.usage;
         Self {
             capacity_bytes: usage.capacity_bytes,
-            used_bytes: usage.capacity_bytes.saturating_sub(usage.free_bytes),
+            used_bytes: usage.used_bytes(),
             writable_bytes: usage.writable_bytes,
             pieces: usage.pieces,
         }
@@ -190,6 +199,7 @@ impl ConnectionView {
             connections: status.connections,
             idle_connections: status.idle_connections,
             refused_duplicates: status.refused_duplicates,
+            last_duplicate_s: status.last_duplicate.map(|at| at.elapsed().as_secs()),
         }
     }
 }
@@ -199,11 +209,14 @@ pub(super) struct Survey {
     pub(super) rows: Vec<NodeRow>,
     pub(super) domains: Domains,
     pub(super) views: Vec<NodeView>,
+    /// The time by the clock that wrote the rows.
+    pub(super) clock_ms: i64,
 }
 
 impl Survey {
     pub(super) async fn take(operator: &Operator) -> Result<Self, AdminError> {
         let rows = operator.metadata().read(ListNodes).await?;
+        let clock_ms = operator.metadata().read(ReadClock).await?.0;
         let domains = Domains::of(&rows);
         let connected = operator.live().map(|live| live.connected()).unwrap_or_default();
         let report = operator.live().map(|live| live.segments()).unwrap_or_default();
@@ -219,7 +232,7 @@ impl Survey {
             view
         };
         let views = rows.iter().map(view).collect();
-        Ok(Self { rows, domains, views })
+        Ok(Self { rows, domains, views, clock_ms })
     }
 
     /// Where the node is that is meant.
@@ -258,5 +271,37 @@ impl Command for Show {
         let survey = Survey::take(operator).await?;
         let at = survey.find(&self.node)?;
         survey.show(operator, at).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+    use crate::types::{InstanceId, NodeId};
+    use crate::wire::Usage;
+
+    #[test]
+    fn what_is_used_is_what_is_stored_however_little_was_promised() {
+        let usage =
+            Usage { live_bytes: 300, dead_bytes: 20, overhead_bytes: 1, capacity_bytes: 200, ..Usage::default() };
+        let status = NodeStatus {
+            node: NodeId::from_bytes([1; 32]),
+            instance: InstanceId::from_bytes([0; InstanceId::BYTES]),
+            software: String::new(),
+            starts: 1,
+            position: 1,
+            since: Instant::now(),
+            usage,
+            labels: BTreeMap::new(),
+            peer_addr: ([127, 0, 0, 1], 1).into(),
+            connections: 1,
+            idle_connections: 1,
+            refused_duplicates: 0,
+            last_duplicate: None,
+        };
+        let space = SpaceView::shown(&status);
+        assert_eq!((space.used_bytes, space.capacity_bytes), (321, 200));
     }
 }

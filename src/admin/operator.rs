@@ -12,6 +12,7 @@ use serde::de::DeserializeOwned;
 
 use super::{AdminError, Live};
 use crate::env::Env;
+use crate::erasure::Scheme;
 use crate::metadata::Metadata;
 use crate::types::ClusterId;
 
@@ -48,13 +49,27 @@ pub struct OperatorParts {
 pub struct Operator {
     pub(super) parts: Arc<OperatorParts>,
     began: Duration,
+    last_scheme: Option<Scheme>,
 }
 
 impl Operator {
     /// An operator's desk over these parts. Its uptime begins now.
     pub fn new(parts: OperatorParts) -> Self {
         let began = parts.env.uptime();
-        Self { parts: Arc::new(parts), began }
+        Self { parts: Arc::new(parts), began, last_scheme: None }
+    }
+
+    /// Knows the redundancy scheme that the last process was told to use, if it
+    /// was; otherwise it followed from the number of nodes.
+    pub fn with_last_scheme(self, last_scheme: Option<Scheme>) -> Self {
+        Self { last_scheme, ..self }
+    }
+
+    /// The redundancy scheme of new segments: the process's or, where none
+    /// runs, the last one's, by failure domains that are to take pieces.
+    pub(super) fn scheme(&self, registered_domains: impl FnOnce() -> usize) -> Scheme {
+        let last = || self.last_scheme.unwrap_or_else(|| Scheme::default_for(registered_domains()));
+        self.live().map_or_else(last, Live::scheme)
     }
 
     /// Does what the command asks for.

@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -18,7 +18,7 @@ use tokio::task::JoinSet;
 use super::SOCKET;
 use super::operator::Operator;
 use super::routes::{Access, answer};
-use crate::env::{LocalSocket, Shutdown};
+use crate::env::{Lines, LocalSocket, Shutdown};
 
 /// Connections at the same time; more wait.
 const CONNECTIONS_MAX: usize = 64;
@@ -66,6 +66,7 @@ where
     F: Future<Output = io::Result<S>>,
 {
     let turns = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let failures = Lines::default();
     let mut connections = JoinSet::new();
     loop {
         let next = async {
@@ -86,7 +87,9 @@ where
                 });
             }
             Err(error) => {
-                tracing::warn!(%error, "a connection to the operator's door could not be accepted");
+                if let Some(left_out) = failures.next(Instant::now()) {
+                    tracing::warn!(%error, left_out, "a connection to the operator's door could not be accepted");
+                }
                 tokio::time::sleep(ACCEPT_REST).await;
             }
         }

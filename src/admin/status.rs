@@ -1,7 +1,7 @@
 //! The state of the cluster on one page: what an operator looks at first, and
 //! what a script decides on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use http::Method;
 use serde::{Deserialize, Serialize};
@@ -10,9 +10,16 @@ use super::AdminError;
 use super::capacity::room_for_data;
 use super::nodes::{NodeView, SpaceView, Survey};
 use super::operator::{Command, Operator};
+use super::words::{counted, counted_are};
 use crate::erasure::Scheme;
-use crate::metadata::{NodeRow, NodeState};
+use crate::metadata::{ListRolledBack, NodeRow, NodeState};
+use crate::transfer::Readiness;
 use crate::workers::HealthReport;
+
+const DATABASE_FULL: &str = "the metadata database's disk has no room left";
+/// For how long it is said that a node was run twice, or gave a wrong share.
+const TWICE_LATELY_S: u64 = 10 * 60;
+const WRONG_LATELY_S: u64 = 24 * 60 * 60;
 
 /// The state of the cluster.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -119,7 +126,7 @@ pub struct PutsView {
     pub possible: bool,
     /// What is missing, as a sentence; null if nothing is.
     pub missing: Option<String>,
-    /// Failure domains that must be there.
+    /// Failure domains that a write needs: each takes a piece of it.
     pub domains_needed: usize,
     /// Failure domains with nodes that are to take pieces, offline or not.
     pub domains_registered: usize,
@@ -139,6 +146,22 @@ impl SchemeView {
             total: scheme.total(),
             survives_at_ack: scheme.survives_at_ack(),
             survives_steady: scheme.survives_steady(),
+        }
+    }
+}
+
+impl PutsView {
+    /// `has_room` says whether the metadata database's disk has room.
+    pub(super) fn of(readiness: Readiness, has_room: bool) -> Self {
+        let full = || (!has_room).then(|| DATABASE_FULL.to_owned());
+        let missing = readiness.missing.or_else(full);
+        Self {
+            possible: missing.is_none(),
+            missing,
+            domains_registered: readiness.registered_domains,
+            domains_connected: readiness.connected_domains,
+            domains_writable: readiness.writable_domains,
+            domains_needed: readiness.scheme.optimal().into(),
         }
     }
 }
@@ -194,11 +217,10 @@ impl Survey {
         self.rows.iter().zip(&self.views).filter(|(row, _)| row.state.is_member()).map(|(_, view)| view)
     }
 
-    /// The scheme of new segments: the process's, or the one that fits.
+    /// The scheme of new segments.
     pub(super) fn scheme(&self, operator: &Operator) -> Scheme {
         let stays = |row: &&NodeRow| matches!(row.state, NodeState::Active | NodeState::Suspended);
-        let registered = || self.domains.count(self.rows.iter().filter(stays));
-        operator.live().map_or_else(|| Scheme::default_for(registered()), |live| live.scheme())
+        operator.scheme(|| self.domains.count(self.rows.iter().filter(stays)))
     }
 }
 
@@ -210,6 +232,7 @@ impl Command for Status {
     async fn run(&self, operator: &Operator) -> Result<StatusView, AdminError> {
         let survey = Survey::take(operator).await?;
         let (live, scheme) = (operator.live(), survey.scheme(operator));
+        let has_room = operator.metadata().has_room();
         let mut status = StatusView {
             now_ms: operator.now_ms(),
             healthy: false,
@@ -224,11 +247,12 @@ impl Command for Status {
             nodes: NodeCounts::of(&survey),
             space: SpaceTotals::of(&survey, scheme),
             scheme: SchemeView::of(scheme),
-            puts: live.map(|live| live.puts()),
+            puts: live.map(|live| live.puts(has_room)),
             segments: live.map(|live| live.segments()),
         };
-        status.problems = problems(&status, operator.metadata().has_room());
-        status.warnings = warnings(&status).into_iter().chain(suspicions(&survey.views)).collect();
+        status.problems = problems(&status, has_room);
+        let unsettled = Unsettled::of(operator, &status).await?;
+        status.warnings = warnings(&status).into_iter().chain(unsettled.suspicions(&survey)).collect();
         status.healthy = status.problems.is_empty();
         Ok(status)
     }
@@ -239,20 +263,18 @@ fn problems(status: &StatusView, has_room: bool) -> Vec<String> {
     if !status.running {
         problems.push("not running: no process serves this data directory".to_owned());
     }
-    if let Some(PutsView { possible: false, missing, .. }) = &status.puts {
-        let why = missing.as_deref().unwrap_or("the reason is not known");
+    let missing = status.puts.as_ref().and_then(|puts| puts.missing.as_deref());
+    if let Some(why) = missing.or((!has_room).then_some(DATABASE_FULL)) {
         problems.push(format!("objects cannot be written: {why}"));
-    }
-    if !has_room {
-        problems.push("objects cannot be written: the metadata database's disk has no room left".to_owned());
     }
     let Some(segments) = &status.segments else { return problems };
     let bad = [
-        (segments.lost, "are lost: fewer of their pieces are left than restore them"),
-        (segments.unreadable, "cannot be read now: nodes that hold their pieces are away"),
-        (segments.degraded, "have so few healthy pieces left that they are being repaired"),
+        (segments.lost, "lost: fewer pieces are left than restore one"),
+        (segments.unreadable, "not readable now: nodes that hold pieces are away"),
+        (segments.degraded, "being repaired, with few healthy pieces left"),
     ];
-    problems.extend(bad.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} segments {what}")));
+    let told = bad.iter().filter(|(count, _)| *count > 0);
+    problems.extend(told.map(|(count, what)| format!("{} {what}", counted_are(*count, "segment"))));
     problems
 }
 
@@ -260,12 +282,15 @@ fn warnings(status: &StatusView) -> Vec<String> {
     let mut warnings = Vec::new();
     if status.scheme.survives_steady == 0 {
         warnings.push(format!(
-            "the scheme {} survives no loss: with the first node that is lost, data is lost; let more nodes join",
+            "the scheme {} survives no loss: with the first node that is lost, data is lost; let more nodes join, \
+             and start with --min-nodes where writes shall wait for them",
             status.scheme.scheme
         ));
     }
     if status.running && status.nodes.offline > 0 {
-        warnings.push(format!("{} of {} nodes are offline", status.nodes.offline, status.nodes.members));
+        let members = counted(status.nodes.members, "node");
+        let are = if status.nodes.offline == 1 { "is" } else { "are" };
+        warnings.push(format!("{} of {members} {are} offline", status.nodes.offline));
     }
     match &status.segments {
         Some(segments) if segments.passes > 0 => warnings.extend(told_by(segments)),
@@ -275,36 +300,98 @@ fn warnings(status: &StatusView) -> Vec<String> {
     warnings
 }
 
-type Has = fn(&NodeView) -> bool;
-
-fn is_run_twice(view: &NodeView) -> bool {
-    view.connection.as_ref().is_some_and(|connection| connection.refused_duplicates > 0)
+/// What is not settled yet of what nodes have done.
+pub(super) struct Unsettled {
+    /// Nodes that came back with an older state, and were not compared since.
+    pub(super) rolled_back: BTreeSet<u32>,
+    /// Whether repair may have damaged pieces to make anew.
+    pub(super) repairs: bool,
 }
 
-/// What nodes have done that a person should look into.
-fn suspicions(views: &[NodeView]) -> Vec<String> {
-    let kinds: [(&str, Has); 4] = [
-        ("gave wrong shares", |view| view.wrong_shares > 0),
-        ("came back with an older state than it had shown", |view| view.rollbacks > 0),
-        ("is run twice: its folder was copied", is_run_twice),
-        ("says that its disk has lost or changed pieces", |view| view.damaged.is_some_and(|pieces| pieces > 0)),
-    ];
-    let members: Vec<&NodeView> =
-        views.iter().filter(|view| !["gone", "left"].contains(&view.state.as_str())).collect();
-    let named = kinds.iter().map(|(what, has)| (what, members.iter().filter(|view| has(view)).collect::<Vec<_>>()));
-    named
-        .filter_map(|(what, found)| Some((what, found.first()?.node.get(..8)?.to_owned(), found.len() - 1)))
-        .map(|(what, first, more)| match more {
-            0 => format!("node {first} {what}: see `cairn nodes show {first}`"),
-            more => format!("node {first} {what}, and {more} more did: see `cairn nodes list`"),
-        })
-        .collect()
+impl Unsettled {
+    async fn of(operator: &Operator, status: &StatusView) -> Result<Self, AdminError> {
+        let rolled_back = operator.metadata().read(ListRolledBack).await?.into_iter().map(|(node, _)| node).collect();
+        let settled = |segments: &HealthReport| segments.passes > 0 && segments.queue == 0;
+        Ok(Self { rolled_back, repairs: !status.segments.as_ref().is_some_and(settled) })
+    }
+
+    /// What nodes have done that a person should look into. What is settled is
+    /// left to `cairn nodes show`.
+    pub(super) fn suspicions(&self, survey: &Survey) -> Vec<String> {
+        let lied = |view: &NodeView| {
+            let ago_s = view.record.and_then(|record| record.wrong_share_s);
+            ago_s.is_some_and(|ago_s| ago_s < WRONG_LATELY_S)
+        };
+        let twice = |view: &NodeView| {
+            let ago_s = view.connection.as_ref().and_then(|connection| connection.last_duplicate_s);
+            ago_s.is_some_and(|ago_s| ago_s < TWICE_LATELY_S)
+        };
+        let older = |view: &NodeView| self.rolled_back.contains(&view.number);
+        let gone = |view: &NodeView| view.store_failed;
+        let damaged = |view: &NodeView| self.repairs && view.damaged.is_some_and(|pieces| pieces > 0);
+        let said = |what: &str, verbs: [&str; 2], has: &dyn Fn(&NodeView) -> bool| {
+            let mut found =
+                survey.members().filter(|view| has(view)).map(|view| view.node.get(..8).unwrap_or_default());
+            Some(suspicion(found.next()?, what, verbs, found.count()))
+        };
+        let all = [
+            said("gave wrong shares lately", ["did", "did"], &lied),
+            said("came back with an older state than it had shown", ["did", "did"], &older),
+            said("is run twice, as its folder was copied", ["is", "are"], &twice),
+            said("has lost its piece store, as its folder was taken away while it ran", ["has", "have"], &gone),
+            said("says that its disk has lost or changed pieces", ["does", "do"], &damaged),
+        ];
+        all.into_iter().flatten().collect()
+    }
+}
+
+/// A sentence on one node, and on how many more the same is said.
+fn suspicion(node: &str, what: &str, verbs: [&str; 2], more: usize) -> String {
+    match more {
+        0 => format!("node {node} {what}: see `cairn nodes show {node}`"),
+        more => {
+            let verb = verbs[usize::from(more > 1)];
+            format!("node {node} {what}; and so {verb} {more} more: see `cairn nodes list`")
+        }
+    }
 }
 
 fn told_by(segments: &HealthReport) -> Vec<String> {
     let one_more = segments.if_one_more_domain_dies.segments_lost;
-    let one_more =
-        (one_more > 0).then(|| format!("if one more failure domain died, {one_more} segments would be lost"));
+    let one_more = (one_more > 0)
+        .then(|| format!("if one more failure domain died, {} would be lost", counted(one_more as usize, "segment")));
     let waiting = segments.waiting_for.as_ref().map(|what| format!("repair waits: {what}"));
     one_more.into_iter().chain(waiting).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn writes_need_what_a_write_waits_for_and_room_for_its_metadata() {
+        let scheme: Scheme = "2/2/4/5".parse().unwrap();
+        let ready = |writable_domains, missing: Option<&str>| Readiness {
+            scheme,
+            registered_domains: 6,
+            connected_domains: 5,
+            writable_domains,
+            needed: 6,
+            missing: missing.map(str::to_owned),
+        };
+        let puts = PutsView::of(ready(4, None), true);
+        assert_eq!((puts.possible, puts.domains_writable, puts.domains_needed), (true, 4, 4));
+        let full = PutsView::of(ready(4, None), false);
+        assert_eq!((full.possible, full.missing.as_deref()), (false, Some(DATABASE_FULL)));
+        let offline = PutsView::of(ready(3, Some("nodes")), false);
+        assert_eq!((offline.possible, offline.missing.as_deref()), (false, Some("nodes")));
+    }
+
+    #[test]
+    fn what_is_said_of_nodes_is_said_of_one_and_of_many() {
+        let said = |more| suspicion("01234567", "is run twice", ["is", "are"], more);
+        assert_eq!(said(0), "node 01234567 is run twice: see `cairn nodes show 01234567`");
+        assert_eq!(said(1), "node 01234567 is run twice; and so is 1 more: see `cairn nodes list`");
+        assert!(said(2).contains("; and so are 2 more: "));
+    }
 }

@@ -2,6 +2,7 @@
 //! makes a token and nowhere else; the database keeps a digest.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use http::Method;
 use serde::{Deserialize, Serialize};
@@ -14,6 +15,7 @@ use crate::types::TokenId;
 use crate::types::limits::{
     DOOR_BYTES_MAX, DOORS_MAX, LABEL_NAME_BYTES_MAX, LABEL_VALUE_BYTES_MAX, LABELS_MAX, TOKEN_BYTES_MAX,
 };
+use crate::types::text::is_control_or_format;
 use crate::wire::{Credential, JoinToken};
 
 /// A door of another process that was not registered for so long is not named
@@ -217,7 +219,7 @@ fn check_labels(labels: &BTreeMap<String, String>) -> Result<(), AdminError> {
                 name.escape_default()
             )));
         }
-        if value.len() > LABEL_VALUE_BYTES_MAX || value.chars().any(char::is_control) {
+        if value.len() > LABEL_VALUE_BYTES_MAX || value.chars().any(is_control_or_format) {
             return Err(AdminError::invalid(format!(
                 "the value of label '{name}' must have at most {LABEL_VALUE_BYTES_MAX} bytes and no control characters"
             )));
@@ -227,12 +229,14 @@ fn check_labels(labels: &BTreeMap<String, String>) -> Result<(), AdminError> {
 }
 
 /// `host:port`, where the host is a name, an IPv4 address or an IPv6 address
-/// in brackets.
+/// in brackets; none that stands for all of a machine's addresses, since that
+/// can be listened on and not be dialled.
 fn is_door(door: &str) -> bool {
     let Some((host, port)) = door.rsplit_once(':') else { return false };
     let bracketed = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
     let host_fits = match bracketed {
-        Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
+        Some(address) => address.parse::<Ipv6Addr>().is_ok_and(|address| !address.is_unspecified()),
+        None if host.parse::<Ipv4Addr>().is_ok_and(|address| address.is_unspecified()) => false,
         None => !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte)),
     };
     let port_fits = port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok_and(|port| port > 0);

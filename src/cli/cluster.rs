@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 
 use super::doors::{self, Registration};
 use super::failure::reason;
-use super::local_nodes::{LocalNode, Prepared, prepare, stop_all};
+use super::local_nodes::{LocalNode, Prepared, prepare, stop_all, warn_of_idle};
 use super::operator::open_doors;
 use super::progress::Progress;
 use super::settings::{Config, Credentials};
@@ -22,7 +22,7 @@ use crate::gateway::front::{Domains, FrontConfig, RootCredentials};
 use crate::gateway::server::serve;
 use crate::gateway::tls::{Tls, TlsFiles};
 use crate::gateway::{Gateway, gateway};
-use crate::metadata::{ClusterRow, Metadata, MetadataError, OpenCluster, SqliteOptions};
+use crate::metadata::{ClusterRow, Metadata, MetadataError, OpenCluster, ReleaseAllLeases, SqliteOptions};
 use crate::objects::{Epochs, KeyRing, Objects};
 use crate::seal::ClusterSecret;
 use crate::transfer::{Budget, Fleet, Registered, SchemePolicy, Transfer};
@@ -64,6 +64,7 @@ const DATABASE_READERS: usize = 8;
 /// A cluster that serves.
 pub(super) struct Cluster {
     metadata: Metadata,
+    epochs: Epochs,
     door: Door,
     nodes: Vec<LocalNode>,
     background: JoinSet<()>,
@@ -86,7 +87,10 @@ impl Cluster {
                 let spare = scheme(config, config.nodes.get().into()).survives_at_ack();
                 prepare(config, layout, &metadata, spare).await?
             }
-            Kind::Gateway => Vec::new(),
+            Kind::Gateway => {
+                warn_of_idle(layout, &metadata).await?;
+                Vec::new()
+            }
         };
         let door = open_door(config, kind, &secret, &row, metadata.clone()).await?;
         let nodes = start_nodes(prepared, row.cluster, &door, progress).await?;
@@ -119,13 +123,13 @@ impl Cluster {
             live: Some(live),
         };
         open_doors(config, kind, layout, &env, Operator::new(parts), &shutdown, &mut background).await?;
-        let objects = Objects::new(metadata.clone(), transfer, keys, epochs, env);
+        let objects = Objects::new(metadata.clone(), transfer, keys, epochs.clone(), env);
         let gateway = gateway(objects, front(config, root, row.cluster)?);
         tracing::info!("{}, redundancy scheme {scheme}", nodes_in_words(&nodes, &door));
         if let Some(missing) = &missing {
             tracing::info!("until that changes, writes are refused: {missing}");
         }
-        Ok(Self { metadata, door, nodes, background, listener, gateway, tls })
+        Ok(Self { metadata, epochs, door, nodes, background, listener, gateway, tls })
     }
 
     /// Where the nodes are, for people.
@@ -142,6 +146,7 @@ impl Cluster {
         while self.background.join_next().await.is_some() {}
         self.door.close();
         stop_all(self.nodes).await;
+        self.epochs.end(&self.metadata).await;
         self.metadata.close().await;
         Ok(())
     }
@@ -231,6 +236,8 @@ async fn open_metadata(layout: &DataDir, secret: &ClusterSecret) -> Result<(Meta
     let opened = tokio::task::spawn_blocking(move || Metadata::open_sqlite(options)).await;
     let metadata = opened.map_err(|_| Failure::start("the start was cut off"))?.map_err(database)?;
     let row = metadata.write(OpenCluster { cluster: secret.cluster_id() }).await.map_err(database)?;
+    // Whoever took one had this data directory, and so is dead.
+    metadata.write(ReleaseAllLeases).await.map_err(database)?;
     Ok((metadata, row))
 }
 

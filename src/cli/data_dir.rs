@@ -9,6 +9,8 @@
 //! | `s3.env` | the lines that S3 clients want in their environment |
 //! | `admin.sock` | where the operator's commands reach the process that serves; gone when none does |
 //! | `admin.token` | what those commands show at an admin address, where there is one |
+//! | `reserve` | nothing: space that is given up when a start finds the disk full |
+//! | `scheme` | the redundancy scheme that the last process was told to use; not there if it was told none |
 //! | `nodes/<i>/` | a local node each |
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
@@ -24,6 +26,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Failure;
 use crate::env::{UNFINISHED, sync_folder, write_private};
+use crate::erasure::Scheme;
 use crate::types::ClusterId;
 
 /// The format number of this layout.
@@ -41,6 +44,7 @@ pub(super) const CLUSTER_KEY: &str = "cluster.key";
 pub(super) const ROOT_KEY_PAIR: &str = "root.key";
 /// What the operator's commands show at the admin address.
 pub(super) const ADMIN_TOKEN: &str = "admin.token";
+const SCHEME: &str = "scheme";
 /// What S3 clients want in their environment.
 pub(super) const S3_ENVIRONMENT: &str = "s3.env";
 
@@ -133,6 +137,36 @@ impl DataDir {
     pub(super) fn write_secret(&self, name: &str, bytes: &[u8]) -> Result<(), Failure> {
         write_private(&self.path, name, bytes)
             .map_err(|error| Failure::io("a file could not be written", &self.path.join(name), &error))
+    }
+
+    /// The redundancy scheme that the last process was told to use, if any:
+    /// what the operator's commands go by while none runs.
+    pub(super) fn last_scheme(&self) -> Result<Option<Scheme>, Failure> {
+        let path = self.path.join(SCHEME);
+        let text = match fs::read_to_string(&path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            read => read.map_err(|error| Failure::io("the last redundancy scheme could not be read", &path, &error))?,
+        };
+        let damaged = |_| {
+            let path = path.display();
+            Failure::start(format!(
+                "the file {path} holds no redundancy scheme: remove it; the next start makes it anew"
+            ))
+        };
+        text.trim().parse().map(Some).map_err(damaged)
+    }
+
+    /// Keeps the redundancy scheme that this process is told to use.
+    pub(super) fn keep_scheme(&self, scheme: Option<Scheme>) -> Result<(), Failure> {
+        if self.last_scheme().is_ok_and(|last| last == scheme) {
+            return Ok(());
+        }
+        if let Some(scheme) = scheme {
+            return self.write_secret(SCHEME, format!("{scheme}\n").as_bytes());
+        }
+        let path = self.path.join(SCHEME);
+        let removed = fs::remove_file(&path).and_then(|()| sync_folder(&self.path));
+        removed.map_err(|error| Failure::io("a file could not be removed", &path, &error))
     }
 
     fn marker(&self) -> Result<Option<Marker>, Failure> {
@@ -254,6 +288,21 @@ mod tests {
         assert!(DataDir::open(&path).is_err(), "a clone still holds it");
         drop(clone);
         DataDir::open(&path).unwrap();
+    }
+
+    #[test]
+    fn the_last_scheme_is_kept_and_forgotten() {
+        let parent = tempfile::tempdir().unwrap();
+        let directory = DataDir::open(parent.path()).unwrap();
+        for scheme in [None, Some("4/5/7/8"), Some("4/5/7/8"), Some("1/1/2/3"), None] {
+            let scheme = scheme.map(|text| text.parse::<Scheme>().unwrap());
+            directory.keep_scheme(scheme).unwrap();
+            assert_eq!(directory.last_scheme().unwrap(), scheme);
+        }
+        fs::write(parent.path().join(SCHEME), "4/5").unwrap();
+        assert!(directory.last_scheme().unwrap_err().to_string().contains("remove it"));
+        directory.keep_scheme(None).unwrap();
+        assert_eq!(directory.last_scheme().unwrap(), None);
     }
 
     #[test]

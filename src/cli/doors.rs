@@ -15,7 +15,12 @@ const REGISTER_EVERY: Duration = Duration::from_secs(60);
 /// the address itself where it is one that can be dialled.
 pub(super) fn names(config: &Config, bound: SocketAddr) -> Vec<String> {
     match config.door_name.as_slice() {
-        [] if bound.ip().is_unspecified() => Vec::new(),
+        [] if bound.ip().is_unspecified() => {
+            tracing::info!(
+                "join tokens need a name of the node door: start with --door-name HOST:PORT as volunteers reach it"
+            );
+            Vec::new()
+        }
         [] => vec![bound.to_string()],
         names => names.to_vec(),
     }

@@ -55,6 +55,7 @@ pub(super) async fn prepare(
     spare: u16,
 ) -> Result<Vec<Prepared>, Failure> {
     let rows = metadata.read(ListNodes).await.map_err(database)?;
+    refuse_volunteers(&rows)?;
     let count = count(config, &rows);
     let mut found = Vec::with_capacity(count.into());
     for index in 0..count {
@@ -97,6 +98,34 @@ fn count(config: &Config, rows: &[NodeRow]) -> u16 {
 
 fn place(row: &NodeRow) -> Option<u16> {
     row.place.as_ref()?.parse().ok()
+}
+
+/// Nodes on other machines could not dial the door of `cairn up`, which is on
+/// loopback.
+fn refuse_volunteers(rows: &[NodeRow]) -> Result<(), Failure> {
+    let volunteers = rows.iter().filter(|row| row.state.is_member() && row.place.is_none()).count();
+    match volunteers {
+        0 => Ok(()),
+        count => Err(Failure::start(format!(
+            "this is the data directory of a `cairn gateway`, which {count} nodes on other machines have joined: start that"
+        ))),
+    }
+}
+
+/// Says that a gateway runs no nodes, where `cairn up` ran some on this
+/// directory.
+pub(super) async fn warn_of_idle(layout: &DataDir, metadata: &Metadata) -> Result<(), Failure> {
+    let rows = metadata.read(ListNodes).await.map_err(database)?;
+    let idle = rows.iter().filter(|row| row.state.is_member() && row.place.is_some()).count();
+    if idle > 0 {
+        let folders = layout.path().join("nodes");
+        tracing::warn!(
+            "`cairn up` ran {idle} nodes in {}, and a gateway runs none: start each with `cairn node --data {}/N --join TOKEN`",
+            folders.display(),
+            folders.display()
+        );
+    }
+    Ok(())
 }
 
 fn has_left(rows: &[NodeRow], identity: Option<&Identity>) -> bool {

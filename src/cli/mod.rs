@@ -21,6 +21,7 @@ mod operator;
 mod panic;
 mod process;
 mod progress;
+mod reserve;
 mod serve;
 mod settings;
 mod signals;

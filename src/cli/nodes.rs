@@ -89,7 +89,8 @@ struct Alter {
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
 
-    /// Do it although the cluster would be left with too few failure domains
+    /// Do it although it is refused: the cluster would be left with too few
+    /// failure domains, or the node seems to be there
     #[arg(long)]
     force: bool,
 
@@ -104,8 +105,8 @@ struct Alter {
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  cairn nodes forget 5d21c0ff
-  cairn nodes forget 5d21c0ff --yes --reason 'its disk has died'")]
+  cairn nodes forget 5d21c0ff --reason 'its disk has died'
+  cairn nodes forget 5d21c0ff --yes --force    # in a script, and although it was seen a moment ago")]
 struct Forget {
     /// Do not ask
     #[arg(long)]
@@ -157,7 +158,7 @@ fn tell(json: bool, shown: &ShownNode) -> Result<(), Failure> {
     let then = match shown.view.state.as_str() {
         "suspended" => ": it is given no more pieces",
         "draining" => ": its pieces move elsewhere; `cairn nodes show` tells how far that is",
-        "gone" => ": its pieces count as lost, and what only it held too much of is made anew",
+        "gone" => ": its pieces count as lost and are made anew on other nodes",
         _ => "",
     };
     let said = format!("node {} is {}{then}\n", shown.view.node, shown.view.state);
@@ -176,7 +177,8 @@ fn confirm(desk: &Desk, change: &Change) -> Result<(), Failure> {
             "forgetting a node counts its pieces as lost: say --yes to do it without being asked",
         ));
     }
-    let pieces = view.space.map_or_else(String::new, |space| format!(", with {} pieces", text::count(space.pieces)));
+    let pieces =
+        view.space.map_or_else(String::new, |space| format!(", with {}", text::counted(space.pieces, "piece")));
     say(&format!("Give up node {}{pieces}? They count as lost. Type yes to do it:", view.node));
     let mut line = String::new();
     let read = io::stdin().lock().read_line(&mut line);
@@ -205,7 +207,8 @@ fn as_table(list: &NodeList, all: bool) -> String {
         false => text::table(&COLUMNS, &rows),
     };
     if hidden > 0 {
-        told.push_str(&format!("\n{hidden} more have gone or left: --all shows them\n"));
+        let (have, them) = if hidden == 1 { ("has", "it") } else { ("have", "them") };
+        told.push_str(&format!("\n{hidden} more {have} gone or left: --all shows {them}\n"));
     }
     if !list.running {
         told.push_str("\nnot running: this is what was known last\n");
@@ -230,7 +233,7 @@ fn row(view: &NodeView, list: &NodeList, digits: usize) -> Vec<String> {
     let domain = view.labels.get("domain").cloned().unwrap_or_else(|| format!("#{}", view.domain));
     vec![
         view.node.chars().take(digits).collect(),
-        view.state.clone(),
+        state(view),
         if view.connected { "yes" } else { "no" }.to_owned(),
         domain,
         labels,
@@ -238,9 +241,18 @@ fn row(view: &NodeView, list: &NodeList, digits: usize) -> Vec<String> {
         space(|space| space.capacity_bytes),
         trust(view),
         success(view),
-        if view.connected { "now".to_owned() } else { text::ago(list.now_ms, view.seen_ms) },
+        seen(view, list.now_ms),
         view.software.clone(),
     ]
+}
+
+fn seen(view: &NodeView, now_ms: i64) -> String {
+    if view.connected { "now".to_owned() } else { text::ago(now_ms, view.seen_ms) }
+}
+
+fn state(view: &NodeView) -> String {
+    let failed = if view.store_failed { ", store gone" } else { "" };
+    format!("{}{failed}", view.state)
 }
 
 fn trust(view: &NodeView) -> String {
@@ -250,7 +262,8 @@ fn trust(view: &NodeView) -> String {
 fn success(view: &NodeView) -> String {
     let Some(record) = &view.record else { return "-".to_owned() };
     let slow = if record.slow && view.connected { ", slow" } else { "" };
-    format!("{:.0} %{slow}", record.success * 100.0)
+    let success = record.success.map_or("-".to_owned(), |success| format!("{:.0} %", success * 100.0));
+    format!("{success}{slow}")
 }
 
 fn as_lines(shown: &ShownNode) -> String {
@@ -258,7 +271,7 @@ fn as_lines(shown: &ShownNode) -> String {
     let optional = |number: Option<u64>| number.map(text::count).unwrap_or_default();
     let mut pairs = vec![
         ("node", view.node.clone()),
-        ("state", view.state.clone()),
+        ("state", state(view)),
         ("reason", view.reason.clone().unwrap_or_default()),
         ("connected", connected(shown)),
         ("domain", format!("#{}", view.domain)),
@@ -268,7 +281,7 @@ fn as_lines(shown: &ShownNode) -> String {
         ("address", view.address.map(|address| address.to_string()).unwrap_or_default()),
         ("version", view.software.clone()),
         ("joined", text::ago(now, Some(view.joined_ms))),
-        ("seen", text::ago(now, view.seen_ms)),
+        ("seen", seen(view, now)),
         ("starts", text::count(view.starts)),
     ];
     if let Some(space) = &view.space {
@@ -294,12 +307,12 @@ fn connected(shown: &ShownNode) -> String {
         Some(connection) => {
             let duplicates = match connection.refused_duplicates {
                 0 => String::new(),
-                count => format!("; another instance with its key was refused {count} times"),
+                count => format!("; another instance with its key was refused {}", text::counted(count, "time")),
             };
             format!(
-                "for {}, {} connections of which {} idle{duplicates}",
+                "for {}, {} of which {} idle{duplicates}",
                 text::span(connection.connected_s),
-                connection.connections,
+                text::counted(connection.connections as u64, "connection"),
                 connection.idle_connections,
             )
         }

@@ -12,7 +12,7 @@ use super::cluster::{Cluster, Kind, Start};
 use super::failure::reason;
 use super::progress::Progress;
 use super::settings::{Config, Loaded};
-use super::{DataDir, Failure, announce, cluster_key, credentials, logging, process, signals};
+use super::{DataDir, Failure, announce, cluster_key, credentials, logging, process, reserve, signals};
 use crate::env::{Env, Shutdown};
 
 /// How long what is in flight may take when the process is asked to stop.
@@ -30,6 +30,7 @@ pub(super) fn serve(loaded: Loaded, kind: Kind) -> Result<(), Failure> {
     process::keep_files_private();
     process::take_all_descriptors();
 
+    reserve::give_up_if_short(&config.data);
     let directory = DataDir::open(&config.data)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime =
@@ -64,6 +65,8 @@ async fn run(config: &Config, kind: Kind, layout: DataDir, shutdown: Shutdown) -
         }
     };
     drop(progress);
+    reserve::keep(layout.path());
+    layout.keep_scheme(config.scheme)?;
     announce::announce(config, &layout, &root, address, &cluster.nodes_in_words())?;
     until_the_end(cluster.run(shutdown.clone()), &shutdown).await
 }

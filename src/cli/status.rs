@@ -85,7 +85,7 @@ fn nodes(status: &StatusView) -> String {
             parts.push(format!("{count} {word}"));
         }
     }
-    parts.push(format!("{} failure domains", nodes.domains));
+    parts.push(text::counted(nodes.domains as u64, "failure domain"));
     format!("{} {}", text::bar(nodes.connected as u64, nodes.members as u64, BAR), parts.join(", "))
 }
 
@@ -98,11 +98,11 @@ fn space(status: &StatusView) -> String {
         return "not known yet".to_owned();
     }
     format!(
-        "{} {} of {} used by {} pieces",
+        "{} {} of {} used by {}",
         text::bar(space.used_bytes, space.capacity_bytes, BAR),
         text::bytes(space.used_bytes),
         text::bytes(space.capacity_bytes),
-        text::count(space.pieces),
+        text::counted(space.pieces, "piece"),
     )
 }
 
@@ -117,22 +117,29 @@ fn room(status: &StatusView) -> String {
 fn scheme(status: &StatusView) -> String {
     let scheme = &status.scheme;
     format!(
-        "{}: any {} of {} pieces restore; survives {} losses when written, {} while repair keeps up",
-        scheme.scheme, scheme.required, scheme.total, scheme.survives_at_ack, scheme.survives_steady
+        "{}: any {} of {} restore; survives {} when written, {} while repair keeps up",
+        scheme.scheme,
+        scheme.required,
+        text::counted(scheme.total.into(), "piece"),
+        losses(scheme.survives_at_ack),
+        scheme.survives_steady,
     )
 }
 
+fn losses(count: u16) -> String {
+    if count == 1 { "1 loss".to_owned() } else { format!("{count} losses") }
+}
+
+/// Whether writes are possible; why not stands below.
 fn writes(status: &StatusView) -> String {
-    match &status.puts {
-        None => String::new(),
-        Some(puts) if puts.possible => {
-            format!("possible: {} failure domains connected, {} needed", puts.domains_connected, puts.domains_needed)
-        }
-        Some(puts) => format!(
-            "NOT POSSIBLE: {} failure domains connected, {} needed",
-            puts.domains_connected, puts.domains_needed
-        ),
-    }
+    let Some(puts) = &status.puts else { return String::new() };
+    let take = if puts.domains_writable == 1 { "takes" } else { "take" };
+    format!(
+        "{}: {} {take} pieces, {} needed",
+        if puts.possible { "possible" } else { "NOT POSSIBLE" },
+        text::counted(puts.domains_writable as u64, "failure domain"),
+        puts.domains_needed
+    )
 }
 
 fn segment_lines(segments: &HealthReport, now_ms: i64) -> Vec<(&'static str, String)> {
@@ -152,15 +159,14 @@ fn segment_lines(segments: &HealthReport, now_ms: i64) -> Vec<(&'static str, Str
     let most = segments.by_margin.values().copied().max().unwrap_or(0);
     for (margin, count) in &segments.by_margin {
         let can_lose = match margin {
-            ..=-1 => format!("lack {} pieces", margin.unsigned_abs()),
-            1 => "can lose 1 piece".to_owned(),
-            0 | 2.. => format!("can lose {margin} pieces"),
+            ..=-1 => format!("lack {}", text::counted(margin.unsigned_abs(), "piece")),
+            0.. => format!("can lose {}", text::counted(margin.unsigned_abs(), "piece")),
         };
         lines.push(("", format!("{} {} {can_lose}", text::bar(*count, most, BAR), text::count(*count))));
     }
     let lost = match segments.if_one_more_domain_dies.segments_lost {
         0 => "nothing would be lost".to_owned(),
-        count => format!("{} segments would be lost", text::count(count)),
+        count => format!("{} would be lost", text::counted(count, "segment")),
     };
     lines.push(("one more", format!("if one more failure domain died, {lost}")));
     lines.push(("queue", queue(segments)));
@@ -169,9 +175,9 @@ fn segment_lines(segments: &HealthReport, now_ms: i64) -> Vec<(&'static str, Str
 
 fn queue(segments: &HealthReport) -> String {
     let mut told = format!(
-        "{} wait; {} pieces repaired and {} moved since the start",
+        "{} waiting; {} repaired and {} moved since the start",
         text::count(segments.queue),
-        text::count(segments.pieces_repaired),
+        text::counted(segments.pieces_repaired, "piece"),
         text::count(segments.pieces_moved)
     );
     let to_move = segments.pieces_to_move.values().sum();
@@ -179,7 +185,7 @@ fn queue(segments: &HealthReport) -> String {
         told.push_str(&format!(", {} to be moved", text::count(to_move)));
     }
     if segments.repairs_failed > 0 {
-        told.push_str(&format!(", {} repairs failed and are tried again", text::count(segments.repairs_failed)));
+        told.push_str(&format!(", {} failed and tried again", text::counted(segments.repairs_failed, "repair")));
     }
     told
 }

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::types::text::is_control_or_format;
+
 /// A size in the unit that leaves one to three digits before the point:
 /// `1.50 GB`.
 pub(super) fn bytes(count: u64) -> String {
@@ -44,6 +46,11 @@ pub(super) fn span(seconds: u64) -> String {
     }
 }
 
+/// So many of something: `1 node`, `2,000 nodes`.
+pub(super) fn counted(number: u64, noun: &str) -> String {
+    format!("{} {noun}{}", count(number), if number == 1 { "" } else { "s" })
+}
+
 /// How long ago something was.
 pub(super) fn ago(now_ms: i64, then_ms: Option<i64>) -> String {
     then_ms.map_or_else(
@@ -63,12 +70,21 @@ pub(super) fn bar(part: u64, whole: u64, width: usize) -> String {
 
 /// Labels as they are written on a command line.
 pub(super) fn labels(labels: &BTreeMap<String, String>) -> String {
-    labels.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(" ")
+    labels.iter().map(|(name, value)| format!("{}={}", word(name), word(value))).collect::<Vec<_>>().join(" ")
+}
+
+/// Quotes what could be taken for more than one label.
+fn word(text: &str) -> String {
+    let common = |letter: char| letter.is_alphanumeric() || "-_./:@+".contains(letter);
+    match text.chars().all(common) {
+        true => text.to_owned(),
+        false => format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\"")),
+    }
 }
 
 /// Text that somebody else wrote, fit for a terminal.
 pub(super) fn plain(text: &str) -> String {
-    text.chars().map(|letter| if letter.is_control() { '?' } else { letter }).collect()
+    text.chars().map(|letter| if is_control_or_format(letter) { '?' } else { letter }).collect()
 }
 
 /// As many first digits of an id as tell it from all others, at least eight.
@@ -123,6 +139,7 @@ mod tests {
         ] {
             assert_eq!(bytes(number), text);
         }
+        assert_eq!([0, 1, 1000].map(|number| counted(number, "node")), ["0 nodes", "1 node", "1,000 nodes"]);
         assert_eq!([0, 999, 1000, 1_234_567].map(count), ["0", "999", "1,000", "1,234,567"]);
         for (seconds, text) in
             [(0, "0 s"), (59, "59 s"), (60, "1 min"), (3661, "1 h 1 min"), (86_400, "1 d"), (100_000, "1 d 3 h")]
@@ -152,6 +169,9 @@ mod tests {
     fn nobody_elses_text_reaches_the_terminal_as_an_order() {
         let rows = [vec!["a".to_owned(), "\u{1b}[2J".to_owned()], vec!["longer".to_owned(), "x".to_owned()]];
         assert_eq!(table(&["ID", "SAID"], &rows), "ID      SAID\na       ?[2J\nlonger  x\n");
+        assert_eq!(plain("gnp.\u{202e}exe\u{200b}"), "gnp.?exe?");
+        let said = [("a", "b c=d"), ("owner", "alice"), ("q", "\"\\")].map(|(name, value)| (name.into(), value.into()));
+        assert_eq!(labels(&said.into()), r#"a="b c=d" owner=alice q="\"\\""#);
         assert_eq!(lines(&[("id", "a\nb".to_owned()), ("none", String::new())]), "id    a?b\n");
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, IsTerminal};
+use std::num::IntErrorKind;
 use std::path::PathBuf;
 
 use clap::Subcommand;
@@ -106,6 +107,18 @@ struct Expires(Option<u64>);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Uses(Option<u32>);
 
+/// A whole number that is larger than any that makes sense.
+struct TooLarge;
+
+/// Reads a whole number; none if it is something else.
+fn whole(text: &str) -> Option<Result<u32, TooLarge>> {
+    match text.parse::<u32>() {
+        Ok(number) => Some(Ok(number)),
+        Err(error) if *error.kind() == IntErrorKind::PosOverflow => Some(Err(TooLarge)),
+        Err(_) => None,
+    }
+}
+
 fn expires(text: &str) -> Result<Expires, String> {
     let expected = || "expected a whole number and s, m, h, d or w, such as 24h, or never".to_owned();
     if text == "never" {
@@ -120,7 +133,9 @@ fn expires(text: &str) -> Result<Expires, String> {
         'w' => 7 * 86_400,
         _ => return Err(expected()),
     };
-    let number: u32 = text[..text.len() - 1].parse().map_err(|_| expected())?;
+    let number: u32 = whole(&text[..text.len() - 1])
+        .ok_or_else(expected)?
+        .map_err(|TooLarge| format!("at most {} is possible, or never", u32::MAX))?;
     if number == 0 {
         return Err("a token that is never good is none".to_owned());
     }
@@ -128,11 +143,12 @@ fn expires(text: &str) -> Result<Expires, String> {
 }
 
 fn uses(text: &str) -> Result<Uses, String> {
-    match text.parse() {
-        Ok(0) => Err("a token that no node may use is none".to_owned()),
-        Ok(number) => Ok(Uses(Some(number))),
-        Err(_) if text == "unlimited" => Ok(Uses(None)),
-        Err(_) => Err("expected a whole number from 1 up, or unlimited".to_owned()),
+    match whole(text) {
+        Some(Ok(0)) => Err("a token that no node may use is none".to_owned()),
+        Some(Ok(number)) => Ok(Uses(Some(number))),
+        Some(Err(TooLarge)) => Err(format!("at most {} is possible, or unlimited", u32::MAX)),
+        None if text == "unlimited" => Ok(Uses(None)),
+        None => Err("expected a whole number from 1 up, or unlimited".to_owned()),
     }
 }
 
@@ -152,9 +168,17 @@ pub(super) fn command(arguments: Arguments, file: Option<PathBuf>) -> Result<(),
         Command::Revoke(Revoke { id, reach }) => {
             let (json, desk) = open(reach, file)?;
             let view = desk.ask(&RevokeToken { id })?;
-            let said = format!("token {} is revoked; {} nodes that joined with it stay\n", view.id, view.used);
+            let said = format!("token {} is revoked{}\n", view.id, who_stays(view.used));
             answer(&if json { as_json(&view) } else { said })
         }
+    }
+}
+
+fn who_stays(used: u32) -> String {
+    match used {
+        0 => String::new(),
+        1 => "; the node that joined with it stays".to_owned(),
+        used => format!("; the {used} nodes that joined with it stay"),
     }
 }
 
@@ -250,6 +274,10 @@ mod tests {
         for text in ["", "0", "-1", "many", "4294967296"] {
             assert!(uses(text).is_err(), "{text}");
         }
+        for refusal in [expires("99999999999999d").unwrap_err(), uses("4294967296").unwrap_err()] {
+            assert!(refusal.starts_with("at most 4294967295"), "{refusal}");
+        }
+        assert_eq!((who_stays(0).as_str(), who_stays(1).as_str()), ("", "; the node that joined with it stays"));
         assert_eq!(label("a=b=c"), Ok(("a".to_owned(), "b=c".to_owned())));
         assert!(label("a").is_err());
     }

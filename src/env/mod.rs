@@ -1,12 +1,13 @@
 //! The world's two dice and its two clocks, and the order to stop: real, or
 //! simulated so that a test can say what they show. And the walls around work
-//! whose defects must stay its own, and small files and sockets as a crash must
-//! find them.
+//! whose defects must stay its own, small files and sockets as a crash must
+//! find them, and room among strangers.
 //!
 //! This room does not read environment variables: only `cli` does.
 
 mod clock;
 mod contained;
+mod crowd;
 mod entropy;
 mod files;
 mod shutdown;
@@ -16,6 +17,7 @@ use std::time::Duration;
 
 pub use clock::{Clock, SimulatedClock};
 pub use contained::{Panicked, contain, contain_future, is_contained};
+pub use crowd::{Crowd, Lines, Place};
 pub use entropy::Entropy;
 pub use files::{UNFINISHED, sync_folder, write_private};
 pub use shutdown::Shutdown;

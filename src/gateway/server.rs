@@ -6,7 +6,7 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -22,8 +22,14 @@ use tokio::task::JoinSet;
 
 use super::stall::Stall;
 use super::tls::{Tls, watch_files};
+use crate::env::{Crowd, Lines, Place};
 
-/// How long a client may take to begin a request, also after the one before.
+/// How long a client that has connected may say nothing.
+const FIRST_BYTE_MAX: Duration = Duration::from_secs(30);
+/// Clients of one source that have said nothing yet. More are hung up on, so
+/// that nobody can take all descriptors by connecting alone.
+const SILENT_MAX: usize = 256;
+/// How long a client may take to begin a request after the one before.
 const IDLE_MAX: Duration = Duration::from_secs(75);
 /// How long a client may take for the TLS handshake.
 const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
@@ -61,6 +67,7 @@ where
         connections.spawn(watch_files(tls.clone(), stopped.clone()));
     }
     let mut shutdown = pin!(shutdown);
+    let (silent, failures) = (Arc::new(Crowd::new(SILENT_MAX)), Lines::default());
     loop {
         let accepted = tokio::select! {
             () = &mut shutdown => break,
@@ -68,11 +75,14 @@ where
         };
         while connections.try_join_next().is_some() {}
         match accepted {
-            Ok((stream, _)) => {
-                connections.spawn(connect(stream, tls.clone(), service.clone(), stopped.clone()));
+            Ok((stream, peer)) => {
+                let Some(place) = silent.enter(peer.ip()) else { continue };
+                connections.spawn(connect(stream, place, tls.clone(), service.clone(), stopped.clone()));
             }
             Err(error) => {
-                tracing::warn!(%error, "a connection could not be accepted");
+                if let Some(left_out) = failures.next(Instant::now()) {
+                    tracing::warn!(%error, left_out, "a connection could not be accepted");
+                }
                 tokio::time::sleep(ACCEPT_REST).await;
             }
         }
@@ -86,8 +96,13 @@ where
 }
 
 /// Serves one connection to its end.
-async fn connect<S, B>(stream: TcpStream, tls: Option<Arc<Tls>>, service: S, mut stopped: watch::Receiver<bool>)
-where
+async fn connect<S, B>(
+    stream: TcpStream,
+    silent: Place,
+    tls: Option<Arc<Tls>>,
+    service: S,
+    mut stopped: watch::Receiver<bool>,
+) where
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Send + 'static,
     S::Future: Send + 'static,
     B: Body<Data = Bytes, Error = Failure> + Send + 'static,
@@ -95,7 +110,7 @@ where
     // A socket that does not take the option is slower, not wrong.
     let _ = stream.set_nodelay(true);
     // hyper's own timeouts begin when it knows the protocol.
-    let first_byte = tokio::time::timeout(IDLE_MAX, async { stream.peek(&mut [0]).await });
+    let first_byte = tokio::time::timeout(FIRST_BYTE_MAX, async { stream.peek(&mut [0]).await });
     let begun = tokio::select! {
         begun = first_byte => matches!(begun, Ok(Ok(1))),
         () = told(&mut stopped) => false,
@@ -103,6 +118,7 @@ where
     if !begun {
         return;
     }
+    drop(silent);
     let Some(tls) = tls else { return run(stream, None, service, stopped).await };
     match tokio::time::timeout(HANDSHAKE_MAX, tls.acceptor().accept(stream)).await {
         Ok(Ok(stream)) => {

@@ -2,8 +2,8 @@
 //!
 //! A gateway or worker holds a lease on the oldest epoch that it still writes
 //! in. Reclaim takes the oldest leased epoch first and condemns only older
-//! pieces; a lease that has run out is removed by reclaim alone, and a commit
-//! whose lease is gone fails. So a clock that jumps loses nothing.
+//! pieces; a lease is given back by a process that ends, and one that has run out
+//! is removed by reclaim alone. A commit whose lease is gone fails. So a clock that jumps loses nothing.
 //!
 //! An epoch is handed out under the lock of its counter, which is held until
 //! the lease stands in the table. Who locks the counter first and looks at the
@@ -72,6 +72,34 @@ impl Operation for RenewLease {
             1 => Ok(Epoch(epoch)),
             _ => Err(MetadataError::LeaseLost),
         }
+    }
+}
+
+/// Gives a lease back: nothing that was begun under it is still being written.
+pub struct ReleaseLease {
+    /// The process that wrote.
+    pub holder: Holder,
+}
+
+impl Operation for ReleaseLease {
+    type Output = ();
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<(), MetadataError> {
+        tx.take_turn(true).await;
+        tx.execute("DELETE FROM leases WHERE holder = ?1", params![&self.holder.0]).await.map(drop)
+    }
+}
+
+/// Removes the leases of processes that have died. Only for whoever is the
+/// database's one user, as the holder of the data directory of SQLite is.
+pub struct ReleaseAllLeases;
+
+impl Operation for ReleaseAllLeases {
+    type Output = ();
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<(), MetadataError> {
+        tx.take_turn(true).await;
+        tx.execute("DELETE FROM leases", &[]).await.map(drop)
     }
 }
 

@@ -1,11 +1,10 @@
 //! What nothing refers to any more, on its way out: first the spans of bodies
 //! and parts, then the pieces of segments. Workers carry it on in small steps.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::bodies::{Span, decode_spans, encode_spans, streams_of};
 use super::dialect::{Lock, Sequence};
-use super::nodes::NodeState;
 use super::segments::PiecePlace;
 use super::tx::{MetadataError, Operation, Param, Row, Tx, params};
 use crate::types::{Incarnation, PieceNumber, SegmentId, UnixMillis};
@@ -30,21 +29,11 @@ pub(super) async fn leave(tx: &mut Tx<'_>, spans: Vec<Vec<Span>>) -> Result<(), 
 
 /// Condemns pieces of segments that this transaction has for itself.
 pub(super) async fn condemn(tx: &mut Tx<'_>, segments: &[(SegmentId, Vec<PiecePlace>)]) -> Result<(), MetadataError> {
-    // Nobody could ever tell a node that is gone. One that is not, does not go meanwhile.
-    let nodes: BTreeSet<i64> = segments.iter().flat_map(|(_, places)| places).map(|place| place.node.into()).collect();
-    let nodes: Vec<i64> = nodes.into_iter().collect();
-    let sql = "SELECT node_no, state FROM nodes WHERE node_no IN (SELECT value FROM rarray(?1)) ORDER BY node_no";
-    let mut gone = BTreeSet::new();
-    for row in tx.query_locked(Lock::Exists, sql, params![&nodes[..]]).await? {
-        if row.int(1)? >= NodeState::Gone as i64 {
-            gone.insert(row.u32(0)?);
-        }
-    }
     let mut pieces: Vec<CondemnedPiece> = Vec::new();
     for (segment, places) in segments {
-        let told = places.iter().filter(|place| !gone.contains(&place.node));
-        pieces.extend(told.map(|place| CondemnedPiece { segment: *segment, place: *place }));
+        pieces.extend(places.iter().map(|place| CondemnedPiece { segment: *segment, place: *place }));
     }
+    // Those of a node that is gone too: it is told when it joins again.
     let sql = "INSERT INTO condemned (node_no, segment_id, piece, incarnation) VALUES (?1, ?2, ?3, ?4) \
                ON CONFLICT DO NOTHING";
     tx.execute_each(sql, &columns(&pieces, None)).await.map(drop)

@@ -47,12 +47,14 @@ pub use buckets::{BucketRow, CreateBucket, CreatedBucket, DeleteBucket, DeletedB
 pub use cluster::{ClusterRow, OpenCluster};
 pub use damage::{ListDamage, RecordDamage};
 pub use doors::{CloseDoor, ListDoors, RegisterDoor};
-pub use epochs::{AcquireLease, Holder, Lease, RenewLease};
+pub use epochs::{AcquireLease, Holder, Lease, ReleaseAllLeases, ReleaseLease, RenewLease};
 pub use garbage::{
     CondemnPieces, CondemnedPiece, ForgetCondemned, MarkTrashed, PiecesToPurge, PiecesToTrash, ReleaseGarbage,
 };
 pub use list::{ListObjects, ListUploads, ListedPage, ListedRow, ListedUpload, ListedUploads};
-pub use nodes::{FindNode, ListNodes, NodeRow, NodeSpace, NodeState, PlaceNode, RecordHello, RecordSeen, SeenNode};
+pub use nodes::{
+    FindNode, ListNodes, NodeRow, NodeSpace, NodeState, PlaceNode, ReadClock, RecordHello, RecordSeen, SeenNode,
+};
 pub use objects::{
     CommitObject, CommitShared, CopyObject, Current, DeleteObjects, FindObject, FindStreams, FoundObject, InlineStream,
     NewObject, ObjectContent, Refusal, SharedMember, Source, check_condition,

@@ -132,6 +132,17 @@ fn decode_space(bytes: &[u8]) -> Result<NodeSpace, MetadataError> {
     Ok(NodeSpace { capacity_bytes: row.u64()?, used_bytes: row.u64()?, writable_bytes: row.u64()?, pieces: row.u64()? })
 }
 
+/// The database's time, which is that of all rows.
+pub struct ReadClock;
+
+impl Operation for ReadClock {
+    type Output = UnixMillis;
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<UnixMillis, MetadataError> {
+        tx.now().await
+    }
+}
+
 /// All nodes, ascending by number.
 pub struct ListNodes;
 

@@ -42,7 +42,7 @@ pub enum ChangeRefusal {
     #[error("there is no node {0}")]
     Unknown(NodeId),
     /// Not from the state that it is in.
-    #[error("node {node} is {}, and from there this is not possible", state.name())]
+    #[error("{}", impossible(*node, *state))]
     State {
         /// The node.
         node: NodeId,
@@ -51,7 +51,18 @@ pub enum ChangeRefusal {
     },
 }
 
-/// Changes how a node stands. What it is already, it stays.
+fn impossible(node: NodeId, state: NodeState) -> String {
+    let instead = match state {
+        NodeState::Left => "has left the cluster: it takes part again when its volunteer joins with a new token",
+        NodeState::Gone => "was given up: it takes part again when its volunteer joins with a new token",
+        NodeState::Draining => "is being drained: resume it first",
+        NodeState::Active | NodeState::Suspended => "is not being drained: drain it first",
+    };
+    format!("node {node} {instead}")
+}
+
+/// Changes how a node stands. What it is already, it stays, for the new reason
+/// if there is one.
 pub struct ChangeNode {
     /// Which.
     pub node: NodeId,
@@ -73,14 +84,17 @@ impl Operation for ChangeNode {
             return Ok(Err(ChangeRefusal::State { node: self.node, state: row.state }));
         }
         if row.state == to {
-            return Ok(Ok(row));
+            let Some(reason) = &self.reason else { return Ok(Ok(row)) };
+            let sql = "UPDATE nodes SET reason = ?2 WHERE node_id = ?1";
+            tx.execute(sql, params![self.node.as_bytes(), reason.as_str()]).await?;
+            return Ok(Ok(NodeRow { reason: self.reason.clone(), ..row }));
         }
         // Uploads that began before may still place pieces on it. None begins in a new epoch meanwhile.
         let epoch = tx.counter("epoch", Lock::Change).await?;
         let sql = "UPDATE nodes SET state = ?2, reason = ?3, drain_epoch = ?4 WHERE node_id = ?1";
         tx.execute(sql, params![self.node.as_bytes(), to as i64, self.reason.as_deref(), epoch]).await?;
         if !to.is_member() {
-            tx.execute("DELETE FROM condemned WHERE node_no = ?1", params![row.number]).await?;
+            // What is condemned stays so: the node may join again, with its old pieces.
             tx.execute("DELETE FROM damaged WHERE node_no = ?1", params![row.number]).await?;
         }
         Ok(Ok(NodeRow { state: to, reason: self.reason.clone(), ..row }))

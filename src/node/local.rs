@@ -40,8 +40,8 @@ pub enum LocalError {
     /// What came back was no answer.
     #[error("the node's answer was not understood: {0}")]
     Answer(String),
-    /// The node answered that it could not.
-    #[error("the node could not: {0}")]
+    /// The node answered that it could not, in a sentence.
+    #[error("{0}")]
     Refused(String),
 }
 
@@ -95,7 +95,10 @@ fn answer(inner: &Arc<Inner>, method: &Method, path: &str) -> Response<Full<Byte
                     tracing::info!(node = %inner.node, "the volunteer wants to leave: the pieces will be moved elsewhere");
                     report(inner)
                 }
-                Err(error) => reply(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
+                Err(error) => {
+                    let sentence = format!("the node could not note that it leaves, and stays: {error}");
+                    reply(StatusCode::INTERNAL_SERVER_ERROR, sentence)
+                }
             }
         }
         (_, "/status" | "/leave") => reply(StatusCode::METHOD_NOT_ALLOWED, "GET /status or POST /leave"),

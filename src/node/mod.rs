@@ -8,6 +8,7 @@ mod backoff;
 mod compaction;
 mod dial;
 mod doors;
+mod folder_watch;
 pub mod local;
 mod membership;
 mod report;

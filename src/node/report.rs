@@ -5,8 +5,10 @@ use std::sync::atomic::Ordering::Relaxed;
 use serde::{Deserialize, Serialize};
 
 use super::doors::{DoorState, DoorStatus};
+use super::folder_watch::ShortOfRoom;
 use super::run::Inner;
 use super::traffic::Bytes;
+use crate::types::limits::PIECE_BYTES_MAX;
 use crate::wire::{Standing, StandingKind, Usage};
 
 /// Everything that is known of a node.
@@ -20,7 +22,8 @@ pub struct NodeReport {
     pub version: String,
     /// How it is, in a word.
     pub state: NodeState,
-    /// Seconds since its process started; 0 for one that is stopped.
+    /// Seconds since its process started, the one that has just begun included;
+    /// 0 for one that is stopped.
     pub uptime_s: u64,
     /// How often it was started on its folder.
     pub starts: u64,
@@ -62,6 +65,9 @@ pub enum NodeState {
 
 /// Where a node's bytes are. Live, trash, dead and overhead are together the
 /// bytes of its logs; with free they are the capacity, unless that was lowered.
+/// The checkpoint of the index is one of the other files: the capacity pays for
+/// it all the same, since what is kept back of the free bytes and given to no
+/// piece has room for two of them.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DiskReport {
     /// Bytes of pieces that the cluster wants.
@@ -170,6 +176,8 @@ impl Inner {
         };
         let mut waiting_for = waiting_for(standing.as_ref(), leaving, left, &doors);
         waiting_for.extend(self.store.failure().map(|reason| format!("its disk: the piece store fails: {reason}")));
+        let short = self.short_of(PIECE_BYTES_MAX as u64);
+        waiting_for.extend(short.map(|short| format!("room on its disk: {}", self.sentence(short))));
         if self.store_failed.load(Relaxed) && self.store.failure().is_none() {
             waiting_for.push("its disk: a piece could not be read or written; the log says more".to_owned());
         }
@@ -178,7 +186,7 @@ impl Inner {
             cluster: self.cluster.to_string(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             state,
-            uptime_s: self.started.elapsed().as_secs(),
+            uptime_s: self.started.elapsed().as_secs() + 1,
             starts,
             disk: Some(DiskReport::new(self.usage(), files_bytes(&self.dir))),
             log_bytes: files_bytes(&self.dir.join("logs")),
@@ -189,6 +197,12 @@ impl Inner {
             leaving,
             left,
         }
+    }
+
+    /// What is on the disk and what was promised, in words.
+    pub(super) fn sentence(&self, short: ShortOfRoom) -> String {
+        let (free, promised) = (size(short.free_bytes), size(short.promised_bytes));
+        format!("{} has {free} free, and the node promised {promised} more", self.dir.display())
     }
 
     fn traffic_report(&self) -> TrafficReport {
@@ -206,6 +220,13 @@ impl Inner {
     }
 }
 
+/// A size as people write it.
+pub(super) fn size(bytes: u64) -> String {
+    let (unit, name) =
+        [(1e12, "TB"), (1e9, "GB")].into_iter().find(|(unit, _)| bytes as f64 >= *unit).unwrap_or((1e6, "MB"));
+    format!("{:.1} {name}", bytes as f64 / unit)
+}
+
 /// What has to happen, and by whom, sentence by sentence.
 pub(super) fn waiting_for(standing: Option<&Standing>, leaving: bool, left: bool, doors: &[DoorReport]) -> Vec<String> {
     if left {
@@ -214,6 +235,7 @@ pub(super) fn waiting_for(standing: Option<&Standing>, leaving: bool, left: bool
     let mut waiting = Vec::new();
     let draining = standing.filter(|standing| standing.kind == StandingKind::Draining);
     match (draining.map(|standing| standing.pieces_to_move), leaving) {
+        (Some(Some(0)), _) => waiting.push("the cluster to make sure that no piece is left on it".to_owned()),
         (Some(Some(pieces)), _) => waiting.push(format!("{pieces} pieces to be moved to other nodes")),
         (Some(None), _) => waiting.push("its pieces to be counted and moved to other nodes".to_owned()),
         (None, true) => waiting.push("the cluster to hear that it wants to leave".to_owned()),

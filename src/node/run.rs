@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Semaphore, mpsc, watch};
 
 use super::doors::{DoorStatus, Doors};
-use super::report::NodeReport;
+use super::report::{NodeReport, size};
 use super::state::{NodeState, StateError};
 use super::store::PieceStore;
 use super::traffic::TrafficLog;
@@ -154,9 +154,11 @@ impl Node {
             state: Mutex::new(state),
             verdict: watch::Sender::new(None),
         });
+        inner.warn_if_shrunk();
         inner.dial_all(&learned);
-        let noting = inner.clone();
+        let (noting, watching) = (inner.clone(), inner.clone());
         inner.spawn(noting.note_traffic());
+        inner.spawn(super::folder_watch::run(watching));
         inner.spawn(super::compaction::run(inner.store.clone(), inner.stop.subscribe()));
         inner.spawn(super::scrub::run(inner.store.clone(), inner.stop.subscribe()));
         Ok(Self { inner, ended })
@@ -262,9 +264,9 @@ impl Inner {
     }
 
     pub(super) fn usage(&self) -> Usage {
-        let usage = self.store.usage();
+        let (usage, failed) = (self.store.usage(), self.store.failure().is_some());
         // A store that is gone takes nothing, whatever its capacity was.
-        let writable_bytes = if self.store.failure().is_some() { 0 } else { usage.writable_bytes };
+        let writable_bytes = if failed { 0 } else { usage.writable_bytes };
         Usage {
             live_bytes: usage.live_bytes,
             trash_bytes: usage.trash_bytes,
@@ -278,6 +280,19 @@ impl Inner {
             damaged: self.store.damaged().len() as u64,
             damage_version: self.store.damage_version(),
             leaving: self.state().leaving(),
+            failed,
+        }
+    }
+
+    /// Says so where the capacity was lowered below what is stored.
+    fn warn_if_shrunk(&self) {
+        let usage = self.usage();
+        if usage.used_bytes() > usage.capacity_bytes {
+            tracing::warn!(
+                "the node promises {} and holds {}: it takes no more pieces until enough of them have been deleted",
+                size(usage.capacity_bytes),
+                size(usage.used_bytes())
+            );
         }
     }
 

@@ -42,6 +42,14 @@ pub enum StateError {
     },
 }
 
+impl StateError {
+    /// Whether there was no room on the disk.
+    fn is_full(&self) -> bool {
+        use io::ErrorKind::{QuotaExceeded, StorageFull};
+        matches!(self, Self::Io { error, .. } if matches!(error.kind(), StorageFull | QuotaExceeded))
+    }
+}
+
 /// The content of the file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -64,21 +72,45 @@ pub(super) struct Stored {
     pub(super) usage: Option<Usage>,
 }
 
-/// The node's memory. Changes are durable when the call that makes them returns.
+/// The node's memory. Changes are durable when the call that makes them returns
+/// without an error.
 pub(super) struct NodeState {
     folder: PathBuf,
     stored: Stored,
+    /// Whether memory is ahead of the disk: the last write failed.
+    ahead: bool,
 }
 
 impl NodeState {
     /// Reads the folder's memory, or begins one, and counts this start.
+    ///
+    /// A disk that is full keeps no node from giving its pieces: then the start
+    /// is counted in memory, and on disk as soon as there is room. A node that
+    /// starts twice without that counts one number twice, is taken for one that
+    /// was set back, and is compared with what it should have: which costs a
+    /// look at its inventory, and no piece.
     pub(super) fn open(folder: &Path) -> Result<Self, StateError> {
-        let mut state = Self { folder: folder.to_owned(), stored: Self::read(folder)?.unwrap_or_default() };
+        let stored = Self::read(folder)?.unwrap_or_default();
+        let mut state = Self { folder: folder.to_owned(), stored, ahead: false };
         state.stored.starts += 1;
         // It is wrong as soon as a piece comes.
         state.stored.usage = None;
-        state.save()?;
+        match state.save() {
+            Err(error) if error.is_full() => {
+                tracing::warn!(%error, "the disk is full: this start is counted on it once there is room");
+            }
+            saved => saved?,
+        }
         Ok(state)
+    }
+
+    /// Writes what could not be written before, if anything. True if it was.
+    pub(super) fn catch_up(&mut self) -> Result<bool, StateError> {
+        let ahead = self.ahead;
+        if ahead {
+            self.save()?;
+        }
+        Ok(ahead)
     }
 
     /// What is remembered in a folder, without a change to it; none in a new one.
@@ -126,9 +158,12 @@ impl NodeState {
         })
     }
 
-    /// Remembers that the volunteer wants to leave.
+    /// Remembers that the volunteer wants to leave; else nothing has changed.
     pub(super) fn set_leaving(&mut self) -> Result<(), StateError> {
-        self.change(|stored| stored.leaving = true)
+        let before = self.stored.clone();
+        let noted = self.change(|stored| stored.leaving = true);
+        // Whoever is told that it failed must not find that it happened.
+        noted.inspect_err(|_| self.stored = before)
     }
 
     /// The node joins anew: that it has left is forgotten.
@@ -172,10 +207,11 @@ impl NodeState {
         if self.stored == before { Ok(()) } else { self.save() }
     }
 
-    fn save(&self) -> Result<(), StateError> {
-        let failed = |error| StateError::Io { path: self.folder.join(FILE), error };
-        let json = serde_json::to_vec(&self.stored).map_err(|error| failed(error.into()))?;
-        write_private(&self.folder, FILE, &json).map_err(failed)
+    fn save(&mut self) -> Result<(), StateError> {
+        let json = serde_json::to_vec(&self.stored).map_err(io::Error::from);
+        let saved = json.and_then(|json| write_private(&self.folder, FILE, &json));
+        self.ahead = saved.is_err();
+        saved.map_err(|error| StateError::Io { path: self.folder.join(FILE), error })
     }
 }
 
@@ -292,11 +328,37 @@ mod tests {
     }
 
     #[test]
-    fn what_was_learned_holds_even_if_the_folder_is_gone() {
+    fn what_was_learned_holds_without_the_disk_and_is_written_when_that_is_back() {
         let folder = tempfile::tempdir().unwrap();
         let mut state = NodeState::open(folder.path()).unwrap();
-        folder.close().unwrap();
-        assert!(state.learn(Generation(9), &[]).is_err());
+        assert!(!state.catch_up().unwrap());
+        fs::remove_dir_all(folder.path()).unwrap();
+        assert!(state.learn(Generation(9), &[]).is_err() && state.catch_up().is_err());
         assert_eq!(state.generation(), Generation(9));
+        fs::create_dir(folder.path()).unwrap();
+        assert!(state.catch_up().unwrap() && !state.catch_up().unwrap());
+        assert_eq!(NodeState::open(folder.path()).unwrap().generation(), Generation(9));
+    }
+
+    #[test]
+    fn a_wish_to_leave_that_was_not_noted_is_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut state = NodeState::open(folder.path()).unwrap();
+        fs::remove_dir_all(folder.path()).unwrap();
+        assert!(state.set_leaving().is_err() && !state.leaving());
+        fs::create_dir(folder.path()).unwrap();
+        state.catch_up().unwrap();
+        assert!(!NodeState::open(folder.path()).unwrap().leaving());
+        state.set_leaving().unwrap();
+        assert!(state.leaving());
+    }
+
+    #[test]
+    fn only_a_full_disk_is_no_reason_not_to_start() {
+        let error = |kind: io::ErrorKind| StateError::Io { path: PathBuf::new(), error: kind.into() };
+        assert!(error(io::ErrorKind::StorageFull).is_full() && error(io::ErrorKind::QuotaExceeded).is_full());
+        assert!(!error(io::ErrorKind::ReadOnlyFilesystem).is_full());
+        let folder = tempfile::tempdir().unwrap();
+        assert!(NodeState::open(&folder.path().join("none")).is_err());
     }
 }

@@ -1,11 +1,13 @@
 //! This process's lease on the epochs in which its uploads began.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
+use tokio::task::AbortHandle;
+
 use crate::env::Env;
-use crate::metadata::{AcquireLease, Holder, Lease, Metadata, MetadataError, RenewLease};
+use crate::metadata::{AcquireLease, Holder, Lease, Metadata, MetadataError, ReleaseLease, RenewLease};
 use crate::types::Epoch;
 
 /// How often the lease is prolonged: a small part of the time it is good for.
@@ -16,6 +18,7 @@ const RENEW_EVERY: Duration = Duration::from_secs(20);
 pub struct Epochs {
     holder: Holder,
     state: Arc<Mutex<State>>,
+    keeping: Arc<OnceLock<AbortHandle>>,
 }
 
 struct State {
@@ -28,9 +31,11 @@ impl Epochs {
     pub async fn start(metadata: Metadata, env: &Env) -> Result<Self, MetadataError> {
         let holder = Holder(env.random());
         let current = metadata.write(AcquireLease { holder }).await?;
-        let epochs = Self { holder, state: Arc::new(Mutex::new(State { current, active: BTreeMap::new() })) };
+        let state = Arc::new(Mutex::new(State { current, active: BTreeMap::new() }));
+        let epochs = Self { holder, state, keeping: Arc::default() };
         let keeper = epochs.clone();
-        tokio::spawn(async move { keeper.keep(metadata).await });
+        let keeping = tokio::spawn(async move { keeper.keep(metadata).await });
+        let _ = epochs.keeping.set(keeping.abort_handle());
         Ok(epochs)
     }
 
@@ -40,6 +45,17 @@ impl Epochs {
         let epoch = state.current;
         *state.active.entry(epoch).or_default() += 1;
         EpochGuard { epochs: self.clone(), epoch }
+    }
+
+    /// Gives the lease back, when no upload goes on any more: whoever waits for
+    /// uploads to end need not wait until it has run out. Commits fail from now on.
+    pub async fn end(&self, metadata: &Metadata) {
+        if let Some(keeping) = self.keeping.get() {
+            keeping.abort();
+        }
+        if let Err(error) = metadata.write(ReleaseLease { holder: self.holder }).await {
+            tracing::debug!(%error, "the upload lease could not be given back; it runs out by itself");
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -100,7 +100,10 @@ pub enum ObjectError {
     #[error("the body could not be read: {0}")]
     Body(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// Not enough storage nodes take writes.
-    #[error("{missing} storage nodes are missing: {needed} must take the data and {available} can; try again later")]
+    #[error(
+        "{missing} storage {} missing: {needed} must take the data and {available} can; try again later",
+        if *missing == 1 { "node is" } else { "nodes are" }
+    )]
     TooFewNodes {
         /// Nodes that a write must reach.
         needed: usize,

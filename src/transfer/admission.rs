@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use async_trait::async_trait;
 
-use crate::metadata::{FindNode, JoinNode, ListDoors, Metadata, MetadataError, NodeState, RecordHello};
+use crate::metadata::{FindNode, JoinNode, ListDoors, Metadata, MetadataError, NodeRow, NodeState, RecordHello};
 use crate::transport::{Admission, Admitted};
 use crate::types::NodeId;
 use crate::types::limits::DOORS_MAX;
@@ -26,17 +26,17 @@ impl Registered {
     }
 
     /// Lets a node that is no member join, if its token is good.
-    async fn join(&self, node: NodeId, hello: &Hello, state: Option<NodeState>) -> Result<(), Refusal> {
-        let Some(token) = &hello.token else { return Err(stranger(state)) };
+    async fn join(&self, node: NodeId, hello: &Hello, row: Option<&NodeRow>) -> Result<(), Refusal> {
+        let Some(token) = &hello.token else { return Err(stranger(row)) };
         let refused = |sentence: String| Refusal::new(RefusalKind::Token, sentence);
         let credential: Credential =
             token.parse().map_err(|error: crate::wire::TokenError| refused(error.to_string()))?;
         let join = JoinNode { node, token: credential.id, secret_digest: credential.secret_digest() };
         let joined = self.metadata.write(join).await.map_err(|error| busy(node, &error))?;
-        joined.map_err(|refusal| match state {
-            // What it is matters more to its volunteer than what its token was.
-            Some(NodeState::Left) => stranger(state),
-            _ => refused(refusal.to_string()),
+        joined.map_err(|refusal| match row {
+            // What became of it matters more to its volunteer than what its token was.
+            Some(_) => stranger(row),
+            None => refused(refusal.to_string()),
         })?;
         tracing::info!(%node, token = %credential.id, software = hello.software, "a node has joined");
         Ok(())
@@ -68,14 +68,19 @@ fn busy(node: NodeId, error: &MetadataError) -> Refusal {
     Refusal::new(RefusalKind::Busy, "the cluster's database is not available; try again later")
 }
 
-fn stranger(state: Option<NodeState>) -> Refusal {
-    match state {
-        Some(NodeState::Left) => Refusal::new(
+/// Why a node that is no member and has no good token stays out.
+fn stranger(row: Option<&NodeRow>) -> Refusal {
+    match row {
+        Some(NodeRow { state: NodeState::Left, .. }) => Refusal::new(
             RefusalKind::Left,
             "this node has left the cluster: its pieces are elsewhere, and its disk can be wiped; with a new token it \
              can join again",
         ),
-        Some(_) => Refusal::new(RefusalKind::Banned, "this node was given up; ask the operator for a new token"),
+        Some(NodeRow { reason, .. }) => {
+            let why = reason.as_ref().map_or_else(String::new, |reason| format!(": {reason}"));
+            let sentence = format!("the operator has given this node up, and it needs a new token to join again{why}");
+            Refusal::new(RefusalKind::Banned, sentence)
+        }
         None => Refusal::new(RefusalKind::UnknownNode, "this node is not registered; join with a token"),
     }
 }
@@ -84,13 +89,63 @@ fn stranger(state: Option<NodeState>) -> Refusal {
 impl Admission for Registered {
     async fn admit(&self, node: NodeId, hello: &Hello, peer: SocketAddr) -> Result<Admitted, Refusal> {
         let row = self.metadata.read(FindNode { node }).await.map_err(|error| busy(node, &error))?;
-        let state = row.map(|row| row.state);
-        if !state.is_some_and(NodeState::is_member) {
-            self.join(node, hello, state).await?;
+        if !row.as_ref().is_some_and(|row| row.state.is_member()) {
+            self.join(node, hello, row.as_ref()).await?;
         }
         self.record(node, hello, peer).await;
         let mut doors = self.metadata.read(ListDoors { within_ms: DOOR_FORGOTTEN_AFTER_MS }).await.unwrap_or_default();
         doors.truncate(DOORS_MAX);
         Ok(Admitted { doors })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metadata::{ChangeNode, CreateToken, NodeChange, RevokeToken, SqliteOptions};
+    use crate::types::TokenId;
+    use crate::wire::example_hello;
+
+    const NODE: NodeId = NodeId::from_bytes([3; 32]);
+
+    async fn change(metadata: &Metadata, change: NodeChange) {
+        let reason = Some("its disk lies".to_owned());
+        metadata.write(ChangeNode { node: NODE, change, reason }).await.unwrap().unwrap();
+    }
+
+    #[tokio::test]
+    async fn who_was_a_member_is_told_what_became_of_it_whatever_its_token_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("metadata.db");
+        let metadata = Metadata::open_sqlite(SqliteOptions { path, cache_kib: 1024, readers: 2 }).unwrap();
+        let door = Registered::new(metadata.clone());
+        let ways: [(&[NodeChange], RefusalKind, &str); 2] = [
+            (
+                &[NodeChange::Forget],
+                RefusalKind::Banned,
+                "the operator has given this node up, and it needs a new token",
+            ),
+            (&[NodeChange::Drain, NodeChange::Leave], RefusalKind::Left, "this node has left the cluster"),
+        ];
+        for (number, (way, kind, words)) in (1..).zip(ways) {
+            let credential = Credential { id: TokenId::from_bytes([number; 16]), secret: [9; 32] };
+            let (token, secret_digest) = (credential.id, credential.secret_digest());
+            let labels = Default::default();
+            metadata.write(CreateToken { token, secret_digest, good_for_ms: None, uses: None, labels }).await.unwrap();
+            let hello = |token: Option<String>| Hello { token, ..example_hello() };
+            let admit = async |hello| door.admit(NODE, &hello, "192.0.2.1:5".parse().unwrap()).await;
+            let good = hello(Some(credential.to_string()));
+            admit(good.clone()).await.unwrap();
+            for step in way {
+                change(&metadata, *step).await;
+            }
+            metadata.write(RevokeToken { token }).await.unwrap();
+            for hello in [good, hello(None)] {
+                let refusal = admit(hello).await.unwrap_err();
+                assert_eq!(refusal.kind, kind);
+                assert!(refusal.sentence.starts_with(words), "{refusal:?}");
+                assert!(kind == RefusalKind::Left || refusal.sentence.ends_with(": its disk lies"), "{refusal:?}");
+            }
+        }
     }
 }

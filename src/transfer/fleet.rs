@@ -1,7 +1,7 @@
 //! The nodes as transfers see them: numbers and ids, who is there, how each
 //! has done lately, and which of them take a segment's pieces.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
@@ -113,6 +113,13 @@ impl Fleet {
         self.node_id(number).is_some_and(|node| self.nodes.is_connected(node))
     }
 
+    /// The numbers of all nodes that have pieces and are connected.
+    pub fn connected(&self) -> BTreeSet<u32> {
+        let roster = self.roster();
+        let connected = roster.members().filter(|known| self.nodes.is_connected(known.row.node));
+        connected.map(|known| known.row.number).collect()
+    }
+
     /// Whether pieces can be read from the node of that number: it is
     /// connected, and neither gone nor has it left.
     pub fn is_readable(&self, number: u32) -> bool {
@@ -132,15 +139,24 @@ impl Fleet {
     }
 
     /// Share of what falls to the node of that number that it is trusted with,
-    /// from 0 to 1: it grows with the time since it joined.
+    /// from 0 to 1: it grows with the time since it joined, and wrong shares
+    /// lower it. One that nothing is known of yet has just joined.
     pub fn trust(&self, number: u32) -> f32 {
-        self.roster().get(number).map_or(0.0, |known| known.trust)
+        let roster = self.roster();
+        roster.get(number).map_or_else(|| roster.newcomers_trust(), |known| known.trust)
     }
 
     /// Share of its recent pieces that the node of that number took and gave,
-    /// from 0 to 1.
-    pub fn success(&self, number: u32) -> f32 {
-        self.roster().get(number).map_or(0.0, |known| known.record.success())
+    /// from 0 to 1; none before it was given or asked for any.
+    pub fn success(&self, number: u32) -> Option<f32> {
+        let roster = self.roster();
+        roster.get(number).filter(|known| known.record.is_tried()).map(|known| known.record.success())
+    }
+
+    /// How long ago the node of that number gave a share that was wrong, as far
+    /// as this process has seen one.
+    pub fn wrong_share_age(&self, number: u32) -> Option<Duration> {
+        self.roster().get(number)?.record.wrong_share_age()
     }
 
     /// Whether the node of that number is much slower than others lately, or

@@ -36,7 +36,7 @@ use crate::types::limits::{MAC_BYTES, SEALED_BLOCK_BYTES, STRIPES_MAX};
 use crate::types::{PieceId, SegmentId};
 
 /// Bytes of a full segment's pieces.
-const FULL_PIECE_BYTES: usize = STRIPES_MAX * (SEALED_BLOCK_BYTES + MAC_BYTES);
+pub const FULL_PIECE_BYTES: usize = STRIPES_MAX * (SEALED_BLOCK_BYTES + MAC_BYTES);
 
 /// Moves segments between this process and the nodes. Cheap to clone.
 #[derive(Clone)]

@@ -87,8 +87,12 @@ impl Transfer {
         let writable_domains = field.writable_domains;
         let offline = || {
             format!(
-                "{optimal} storage nodes in different failure domains must take what is written, and {writable_domains} \
-                 can: the others are offline or full, or take nothing new"
+                "{} must take what is written, and {writable_domains} can: the others are offline or full, or take \
+                 nothing new",
+                match optimal {
+                    1 => "1 storage node".to_owned(),
+                    _ => format!("{optimal} storage nodes in different failure domains"),
+                }
             )
         };
         Readiness {

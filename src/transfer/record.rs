@@ -52,6 +52,8 @@ impl Default for Pulse {
 }
 
 struct State {
+    /// Whether any request has come to its own end.
+    tried: bool,
     success: f32,
     puts: Pulse,
     gets: Pulse,
@@ -60,11 +62,13 @@ struct State {
     waiting: Vec<(u64, Instant)>,
     tickets: u64,
     wrong_shares: u64,
+    wrong_share_at: Option<Instant>,
 }
 
 impl Default for Record {
     fn default() -> Self {
         Self(Mutex::new(State {
+            tried: false,
             success: 1.0,
             puts: Pulse::default(),
             gets: Pulse::default(),
@@ -72,6 +76,7 @@ impl Default for Record {
             waiting: Vec::new(),
             tickets: 0,
             wrong_shares: 0,
+            wrong_share_at: None,
         }))
     }
 }
@@ -84,6 +89,11 @@ impl Record {
     /// Share of its recent pieces that it took and gave.
     pub(super) fn success(&self) -> f32 {
         self.state().success
+    }
+
+    /// Whether that says anything yet.
+    pub(super) fn is_tried(&self) -> bool {
+        self.state().tried
     }
 
     /// Whether it is much slower than others at this, or keeps somebody
@@ -101,7 +111,13 @@ impl Record {
     }
 
     pub(super) fn count_wrong_shares(&self, count: u64) {
-        self.state().wrong_shares += count;
+        let mut state = self.state();
+        state.wrong_shares += count;
+        state.wrong_share_at = Some(Instant::now());
+    }
+
+    pub(super) fn wrong_share_age(&self) -> Option<Duration> {
+        self.state().wrong_share_at.map(|at| at.elapsed())
     }
 
     pub(super) fn take_wrong_shares(&self) -> u64 {
@@ -130,6 +146,7 @@ impl State {
     }
 
     fn succeed(&mut self, succeeded: bool) {
+        self.tried = true;
         let outcome = if succeeded { 1.0 } else { 0.0 };
         self.success += LEARNING * (outcome - self.success);
     }
@@ -279,8 +296,9 @@ mod tests {
     #[test]
     fn failures_and_full_disks_are_remembered() {
         let (record, pace) = (Arc::<Record>::default(), pace());
+        assert!(!record.is_tried(), "nothing was asked of it");
         begun(&record, &pace, Duration::ZERO).end::<()>(&Err(NodeError::Full));
-        assert!(record.is_full());
+        assert!(record.is_full() && record.is_tried());
         assert!(record.success() < 1.0);
     }
 }

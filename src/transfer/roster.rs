@@ -40,6 +40,7 @@ pub(super) struct Roster {
     pub(super) joined_domains: usize,
     /// Domains of nodes that are to take pieces, offline or not.
     pub(super) registered_domains: usize,
+    clock: TrustClock,
 }
 
 impl Roster {
@@ -60,7 +61,7 @@ impl Roster {
         });
         let by_number: HashMap<u32, Known> = known.collect();
         let by_id = by_number.values().map(|known| (known.row.node, known.row.number)).collect();
-        Self { by_number, by_id, joined_domains: joined.len(), registered_domains: registered.len() }
+        Self { by_number, by_id, joined_domains: joined.len(), registered_domains: registered.len(), clock }
     }
 
     /// Whether it was made of these rows.
@@ -76,6 +77,11 @@ impl Roster {
     /// What a node fails together with; itself where nothing is known.
     pub(super) fn domain_of(&self, number: u32) -> u64 {
         self.get(number).map_or(number.into(), |known| known.domain)
+    }
+
+    /// What a node that joined now would be trusted with.
+    pub(super) fn newcomers_trust(&self) -> f32 {
+        self.clock.trust_by_age(0)
     }
 
     pub(super) fn all(&self) -> impl Iterator<Item = &Known> {
@@ -101,6 +107,7 @@ fn domains_of<'r>(rows: impl Iterator<Item = &'r NodeRow>) -> HashMap<u32, u64> 
 }
 
 /// How old nodes are by the database's clock, and how old is old.
+#[derive(Default)]
 struct TrustClock {
     now_ms: i64,
     full_ms: i64,
@@ -121,12 +128,17 @@ impl TrustClock {
         Self { now_ms, full_ms: median.min(TRUSTED_AFTER_MS) }
     }
 
+    /// Each wrong share that a node ever gave counts against it.
     fn trust(&self, row: &NodeRow) -> f32 {
+        let by_age = self.trust_by_age(self.now_ms.saturating_sub(row.joined.0));
+        (by_age / row.wrong_shares.saturating_add(1) as f32).max(TRUST_MIN)
+    }
+
+    fn trust_by_age(&self, age_ms: i64) -> f32 {
         // Where half have just come, all have.
         if self.full_ms < HOUR_MS {
             return 1.0;
         }
-        let age_ms = self.now_ms.saturating_sub(row.joined.0);
         (age_ms as f32 / self.full_ms as f32).clamp(TRUST_MIN, 1.0)
     }
 }
@@ -212,6 +224,29 @@ mod tests {
         assert_eq!(trusts(&[0, 0, 0, now - 15 * DAY_MS, now]), [1.0, 1.0, 1.0, 0.5, TRUST_MIN]);
         assert_eq!(trusts(&[now - 40_000, now - 20_000, now]), [1.0, 1.0, 1.0], "all are new");
         assert_eq!(trusts(&[now - 4 * DAY_MS, now - 4 * DAY_MS, now - 2 * DAY_MS, now]), [1.0, 1.0, 0.5, TRUST_MIN]);
+    }
+
+    #[test]
+    fn wrong_shares_lower_trust_and_never_below_the_least() {
+        for joined_ms in [0, 400 * DAY_MS] {
+            let mut rows: Vec<NodeRow> = (0..5).map(|number| row(number, joined_ms)).collect();
+            rows[4].seen = Some(UnixMillis(400 * DAY_MS));
+            for (row, wrong_shares) in rows.iter_mut().zip([0, 1, 3, 38, u64::MAX]) {
+                row.wrong_shares = wrong_shares;
+            }
+            let clock = TrustClock::new(&rows);
+            let trusts: Vec<f32> = rows.iter().map(|row| clock.trust(row)).collect();
+            assert_eq!(trusts, [1.0, 0.5, 0.25, TRUST_MIN, TRUST_MIN]);
+        }
+    }
+
+    #[test]
+    fn who_has_just_come_is_trusted_like_a_newcomer() {
+        let trust = |rows| Roster::new(rows, &Roster::default()).newcomers_trust();
+        assert_eq!((trust(vec![]), Roster::default().newcomers_trust()), (1.0, 1.0));
+        assert_eq!(trust(vec![row(1, 400 * DAY_MS)]), 1.0, "all are new");
+        let old = NodeRow { seen: Some(UnixMillis(400 * DAY_MS)), ..row(1, 0) };
+        assert_eq!(trust(vec![old]), TRUST_MIN);
     }
 
     #[test]

@@ -19,7 +19,6 @@ mod bandwidth;
 mod certificate;
 mod client;
 mod connection;
-mod crowd;
 mod dial;
 mod door;
 mod error;

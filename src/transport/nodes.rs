@@ -42,6 +42,8 @@ pub struct NodeStatus {
     pub idle_connections: usize,
     /// How often another instance with the same identity was refused.
     pub refused_duplicates: u64,
+    /// When that happened last.
+    pub last_duplicate: Option<Instant>,
 }
 
 impl Nodes {

@@ -30,7 +30,14 @@ pub(super) struct Member {
     peer: SocketAddr,
     usage: Mutex<Usage>,
     position: AtomicU64,
-    duplicates: AtomicU64,
+    duplicates: Mutex<Duplicates>,
+}
+
+/// Other instances with its identity that were refused.
+#[derive(Clone, Copy, Default)]
+struct Duplicates {
+    count: u64,
+    last: Option<Instant>,
 }
 
 /// All of them.
@@ -60,12 +67,13 @@ impl Member {
             peer,
             usage: Mutex::new(hello.usage),
             position: AtomicU64::new(hello.position),
-            duplicates: AtomicU64::new(0),
+            duplicates: Mutex::default(),
         }
     }
 
     pub(super) fn status(&self) -> NodeStatus {
         let (connections, idle) = self.pool.counts();
+        let duplicates = *self.duplicates.lock().unwrap_or_else(PoisonError::into_inner);
         NodeStatus {
             node: self.node,
             instance: self.instance,
@@ -78,7 +86,8 @@ impl Member {
             peer_addr: self.peer,
             connections,
             idle_connections: idle,
-            refused_duplicates: self.duplicates.load(Relaxed),
+            refused_duplicates: duplicates.count,
+            last_duplicate: duplicates.last,
         }
     }
 
@@ -151,7 +160,8 @@ impl Member {
     }
 
     pub(super) fn count_duplicate(&self) {
-        self.duplicates.fetch_add(1, Relaxed);
+        let mut duplicates = self.duplicates.lock().unwrap_or_else(PoisonError::into_inner);
+        *duplicates = Duplicates { count: duplicates.count + 1, last: Some(Instant::now()) };
     }
 }
 

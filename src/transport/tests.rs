@@ -241,6 +241,7 @@ async fn a_second_instance_is_refused_while_the_first_is_alive() {
     assert!(matches!(refused, Err(DialError::Refused(Refusal { kind: RefusalKind::Duplicate, .. }))));
     let status = door.nodes().status(puppet.node).unwrap();
     assert_eq!((status.instance, status.refused_duplicates), (InstanceId::from_bytes([1; 16]), 1));
+    assert!(status.last_duplicate.is_some_and(|at| at >= status.since));
 }
 
 #[tokio::test]

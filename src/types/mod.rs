@@ -9,6 +9,7 @@ mod ids;
 pub mod limits;
 mod names;
 mod object;
+pub mod text;
 mod time;
 
 pub use counters::{Epoch, Generation, Incarnation, KeyVersion, PieceNumber, Revision};

@@ -6,8 +6,8 @@ use super::{WireError, text};
 use crate::types::limits::{INVENTORY_PAGE_MAX, JSON_REPLY_BYTES_MAX, SENTENCE_BYTES_MAX};
 use crate::types::{Epoch, PieceId};
 
-/// A node's space. Live, trash, dead and overhead bytes are what its disk use
-/// shows; with the free bytes they are its capacity.
+/// A node's space. Live, trash, dead and overhead bytes are what its logs take;
+/// with the free bytes they are its capacity, unless that was lowered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Usage {
     /// Bytes of pieces that are neither trashed nor deleted.
@@ -16,11 +16,12 @@ pub struct Usage {
     pub trash_bytes: u64,
     /// Bytes of deleted pieces that compaction has not given back yet.
     pub dead_bytes: u64,
-    /// Bytes of record headers, indexes and the like.
+    /// Bytes of records that are not pieces.
     pub overhead_bytes: u64,
     /// Bytes of the capacity that nothing uses.
     pub free_bytes: u64,
-    /// Bytes of pieces that the node would still take: a little less.
+    /// Bytes of pieces that the node would still take: a little less, or what
+    /// its disk has room for.
     pub writable_bytes: u64,
     /// Bytes that the volunteer promised.
     pub capacity_bytes: u64,
@@ -38,6 +39,10 @@ pub struct Usage {
     /// Whether the volunteer wants to leave: the pieces shall be moved elsewhere.
     #[serde(default)]
     pub leaving: bool,
+    /// Whether the node's store is gone from its disk: what it still gives, it
+    /// gives from files that nobody finds any more once its process ends.
+    #[serde(default)]
+    pub failed: bool,
 }
 
 /// How many pieces a list request changed; the others were so already.
@@ -142,6 +147,11 @@ impl Usage {
             true => Ok(()),
             false => Err(WireError::malformed("usage", "its numbers cannot be true")),
         }
+    }
+
+    /// Bytes that the node's logs take.
+    pub fn used_bytes(&self) -> u64 {
+        self.live_bytes + self.trash_bytes + self.dead_bytes + self.overhead_bytes
     }
 
     /// The reply's body.
@@ -256,6 +266,8 @@ mod tests {
         for lie in [boast, Usage { live_bytes: u64::MAX, ..usage }, Usage { capacity_bytes: 1 << 60, ..usage }] {
             assert!(Usage::decode(&lie.encode()).is_err(), "{lie:?}");
         }
+        let older = String::from_utf8(usage.encode()).unwrap().replace(",\"failed\":false", "");
+        assert!(!older.contains("failed") && Usage::decode(older.as_bytes()) == Ok(usage));
         let error = ErrorBody::new(ErrorKind::Full, "no room");
         assert_eq!(ErrorBody::decode(&error.encode()), Ok(error));
         assert_eq!(decode_inventory(&encode_inventory(&page(200))), Ok(page(200)));

@@ -31,14 +31,16 @@ impl Census {
         let mut unsure: HashSet<u32> = watch.suspects().keys().copied().collect();
         unsure.extend(metadata.read(ListRolledBack).await?.into_iter().map(|(node, _)| node));
         let (fleet, losses, scheme) = (transfer.fleet(), watch.losses(), transfer.scheme());
-        let presence = watch.presence();
+        let (presence, failing) = (watch.presence(), watch.failing());
         let facts = |row: &NodeRow| {
             let (present, domain) = (presence.is_present(row.number), fleet.domain_of(row.number));
-            let sure = fleet.is_connected(row.number) && !unsure.contains(&row.number);
-            (row.number, Facts { state: row.state, present, domain, sure })
+            let (connected, failing) = (fleet.is_connected(row.number), failing.contains(&row.number));
+            let sure = connected && !unsure.contains(&row.number);
+            (row.number, Facts { state: row.state, present, connected, domain, failing, sure })
         };
         let nodes: HashMap<u32, Facts> = rows.iter().map(facts).collect();
-        let taking = nodes.values().filter(|facts| facts.state == NodeState::Active && facts.present);
+        let takes = |facts: &&Facts| facts.state == NodeState::Active && facts.present && !facts.failing;
+        let taking = nodes.values().filter(takes);
         let domains = taking.map(|facts| facts.domain).collect();
         let draining = rows.into_iter().filter(|row| row.state == NodeState::Draining).collect();
         Ok(Self { nodes, domains, losses, scheme, draining })
@@ -56,6 +58,12 @@ impl Census {
             (self.nodes.get(&place.node).copied(), self.losses.concern(place.node) && known())
         };
         Ok(Verdict::new(scheme, &row.pieces, condition, &self.domains))
+    }
+
+    /// The numbers of all members that are connected.
+    pub(super) fn connected(&self) -> BTreeSet<u32> {
+        let connected = self.nodes.iter().filter(|(_, facts)| facts.state.is_member() && facts.connected);
+        connected.map(|(node, _)| *node).collect()
     }
 
     /// The nodes of a domain, by number.

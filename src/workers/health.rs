@@ -35,6 +35,9 @@ pub struct HealthTuning {
     pub rest: Duration,
     /// The same while nodes are being emptied or something was repaired.
     pub short_rest: Duration,
+    /// How long nodes have to come back after the start before segments are
+    /// counted without them.
+    pub settle: Duration,
     /// Segments that are read at once.
     pub page: u32,
     /// Segments that are repaired at once.
@@ -47,6 +50,7 @@ impl Default for HealthTuning {
             offline_after: Duration::from_secs(4 * 3600),
             rest: Duration::from_secs(300),
             short_rest: Duration::from_secs(5),
+            settle: Duration::from_secs(10),
             page: 500,
             repairs: 4,
         }
@@ -55,6 +59,8 @@ impl Default for HealthTuning {
 
 /// How old what is known of the nodes may be.
 const CENSUS_AGE: Duration = Duration::from_secs(2);
+/// From the end of a pass to the next one, when nodes have come or gone.
+const RECOUNT_AFTER: Duration = Duration::from_secs(15);
 /// The longest wait after a page of segments.
 const PAGE_PAUSE_MAX: Duration = Duration::from_secs(1);
 /// How long a step waits for a repair.
@@ -77,6 +83,9 @@ pub struct HealthLoop {
     /// When the last pass ended, how long it took, and whether the next one
     /// shall come soon.
     last_pass: Option<(Instant, Duration, bool)>,
+    begun: Instant,
+    /// The members that were connected when the last pass began.
+    counted: BTreeSet<u32>,
     queue: Queue,
     repairs: JoinSet<(SegmentId, Rank, Outcome)>,
     running: HashSet<SegmentId>,
@@ -107,6 +116,8 @@ impl HealthLoop {
             census: None,
             pass: None,
             last_pass: None,
+            begun: Instant::now(),
+            counted: BTreeSet::new(),
             queue: Queue::default(),
             repairs: JoinSet::new(),
             running: HashSet::new(),
@@ -149,18 +160,31 @@ impl HealthLoop {
     /// A pass waits for the repairs that the last one has asked for, unless
     /// they take very long.
     fn is_pass_due(&self) -> bool {
-        let Some((ended, took, soon)) = self.last_pass else { return true };
+        let Some((ended, took, soon)) = self.last_pass else { return self.has_settled() };
         let rest = if soon || self.changed { self.tuning.short_rest } else { self.tuning.rest };
         let rest = rest.max(3 * took);
         // A node that says something new all the time must not make passes follow one another.
         let woken = ended.elapsed() >= took.max(self.tuning.short_rest) && self.watch.take_wake();
         let stalled = self.queue.is_empty() || self.no_nodes >= NO_NODES_MAX;
         let quiet = stalled && self.running.is_empty();
-        woken || ended.elapsed() >= if quiet { rest } else { rest + self.tuning.rest }
+        // What can be read now depends on who is there now.
+        let recount = ended.elapsed() >= RECOUNT_AFTER.max(3 * took).min(rest) && self.connected() != self.counted;
+        woken || recount || ended.elapsed() >= if quiet { rest } else { rest + self.tuning.rest }
+    }
+
+    /// Whether the nodes had time to come back since this process started.
+    fn has_settled(&self) -> bool {
+        let members = self.repairer.transfer.fleet().registered();
+        self.begun.elapsed() >= self.tuning.settle || self.connected().len() == members.len()
+    }
+
+    fn connected(&self) -> BTreeSet<u32> {
+        self.repairer.transfer.fleet().connected()
     }
 
     async fn begin_pass(&mut self) -> Result<(), MetadataError> {
         let census = self.fresh_census().await?;
+        self.counted = census.connected();
         let mut drained = HashMap::new();
         for row in &census.draining {
             if let Some(epoch) = self.metadata().write(IsDrained { node: row.number }).await? {

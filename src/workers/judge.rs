@@ -13,8 +13,13 @@ pub(super) struct Facts {
     pub(super) state: NodeState,
     /// Whether it was seen lately.
     pub(super) present: bool,
+    /// Whether it is connected now.
+    pub(super) connected: bool,
     /// What it fails together with.
     pub(super) domain: u64,
+    /// Whether its store is gone from its disk, and only its process still
+    /// gives what was there.
+    pub(super) failing: bool,
     /// Whether it is connected, and nothing speaks against its having what it
     /// should: what is given up because of it is gone for good.
     pub(super) sure: bool,
@@ -27,6 +32,8 @@ enum Condition {
     Healthy,
     /// On a node that is to be emptied.
     Draining,
+    /// On a node that will have it no more once its process ends.
+    Failing,
     /// On a node that was not seen for long; it may come back.
     Away,
     /// Its node has it no more, or has it changed.
@@ -42,14 +49,26 @@ struct Piece {
     /// Whether its node is to be emptied.
     leaving: bool,
     present: bool,
+    connected: bool,
     sure: bool,
     domain: u64,
 }
 
 impl Piece {
-    /// Whether it counts as a piece that can be read.
+    /// Whether it counts as a piece that is there, also tomorrow, be its node away for a
+    /// while.
     fn counts(&self) -> bool {
         matches!(self.condition, Condition::Healthy | Condition::Draining) && self.present
+    }
+
+    /// Whether it can be read from its node, when that is connected.
+    fn is_there(&self) -> bool {
+        self.counts() || (self.condition == Condition::Failing && self.present)
+    }
+
+    /// Whether it can be read at this moment.
+    fn is_readable(&self) -> bool {
+        self.is_there() && self.connected
     }
 
     fn stays(&self) -> bool {
@@ -73,7 +92,7 @@ pub(super) struct Verdict {
 pub(super) enum Need {
     /// No more than r pieces are healthy.
     Degraded,
-    /// A node has lost or changed a piece.
+    /// A node has lost or changed a piece, or is about to.
     Changed,
     /// A node is to be emptied.
     Draining,
@@ -112,14 +131,17 @@ impl Verdict {
             let condition = match member {
                 None => Condition::Lost,
                 Some(_) if changed => Condition::Changed,
+                Some(Facts { failing: true, .. }) => Condition::Failing,
                 Some(Facts { state: NodeState::Draining, .. }) => Condition::Draining,
                 Some(Facts { present: false, .. }) => Condition::Away,
                 Some(_) => Condition::Healthy,
             };
             let domain = facts.map_or(u64::MAX, |facts| facts.domain);
             let leaving = facts.is_some_and(|facts| facts.state == NodeState::Draining);
-            let (present, sure) = facts.map_or((false, false), |facts| (facts.present, facts.sure));
-            Piece { place: *place, condition, leaving, present, sure, domain }
+            let flag = |flag: fn(&Facts) -> bool| facts.as_ref().is_some_and(flag);
+            let (present, connected) = (flag(|facts| facts.present), flag(|facts| facts.connected));
+            let sure = flag(|facts| facts.sure);
+            Piece { place: *place, condition, leaving, present, connected, sure, domain }
         };
         let pieces: Vec<Piece> = places.iter().map(judge).collect();
         let used: BTreeSet<u64> = pieces.iter().filter(|piece| piece.counts()).map(|piece| piece.domain).collect();
@@ -151,12 +173,17 @@ impl Verdict {
     }
 
     fn readable(&self) -> usize {
-        self.pieces.iter().filter(|piece| piece.counts()).count()
+        self.pieces.iter().filter(|piece| piece.is_readable()).count()
     }
 
     /// Whether enough pieces can be read now.
     pub(super) fn is_readable(&self) -> bool {
         self.readable() >= usize::from(self.scheme.required())
+    }
+
+    /// Whether enough pieces are there to make others from.
+    fn is_repairable(&self) -> bool {
+        self.pieces.iter().filter(|piece| piece.is_there()).count() >= usize::from(self.scheme.required())
     }
 
     /// Whether too few pieces are left anywhere.
@@ -168,7 +195,7 @@ impl Verdict {
     /// The domains each of which would take the segment with it.
     pub(super) fn hangs_on(&self) -> Vec<u64> {
         let mut by_domain: BTreeMap<u64, usize> = BTreeMap::new();
-        for piece in self.pieces.iter().filter(|piece| piece.counts()) {
+        for piece in self.pieces.iter().filter(|piece| piece.is_readable()) {
             *by_domain.entry(piece.domain).or_default() += 1;
         }
         let (readable, required) = (self.readable(), usize::from(self.scheme.required()));
@@ -191,21 +218,21 @@ impl Verdict {
     /// made anew only when few are left: with many pieces that costs little,
     /// and each repair reads k of them.
     pub(super) fn need(&self) -> Option<Need> {
-        if !self.is_readable() {
+        if !self.is_repairable() {
             return None;
         }
         if self.is_degraded() {
             return Some(Need::Degraded);
         }
-        let changed = self.on(Condition::Changed).next().map(|_| Need::Changed);
+        let changed = self.on(Condition::Changed).chain(self.on(Condition::Failing)).next().map(|_| Need::Changed);
         changed.or_else(|| self.on(Condition::Draining).next().map(|_| Need::Draining))
     }
 
-    /// What to make anew: what its nodes have not any more, what is to be
-    /// moved, and, where redundancy is short, as many others as bring it to o.
+    /// What to make anew: what its nodes have not any more or will not have,
+    /// what is to be moved, and, where redundancy is short, as many others as bring it to o.
     pub(super) fn plan(&self) -> Plan {
-        let mut wanted: Vec<PieceNumber> =
-            self.on(Condition::Changed).chain(self.on(Condition::Draining)).map(|piece| piece.place.piece).collect();
+        let away = self.on(Condition::Changed).chain(self.on(Condition::Failing)).chain(self.on(Condition::Draining));
+        let mut wanted: Vec<PieceNumber> = away.map(|piece| piece.place.piece).collect();
         let instead = wanted.len();
         if self.is_degraded() || self.on(Condition::Changed).next().is_some() {
             let staying = usize::from(self.count(Piece::stays));
@@ -213,7 +240,7 @@ impl Verdict {
             wanted.extend(self.others().take(short));
         }
         let taken: BTreeSet<u64> = self.on(Condition::Healthy).map(|piece| piece.domain).collect();
-        let avoid = self.pieces.iter().filter(|piece| !piece.counts()).map(|piece| piece.place.node).collect();
+        let avoid = self.pieces.iter().filter(|piece| !piece.is_there()).map(|piece| piece.place.node).collect();
         let again = self.on(Condition::Changed).map(|piece| piece.place.node).collect();
         Plan { wanted, instead, taken: taken.into_iter().collect(), avoid, again }
     }
@@ -235,8 +262,8 @@ impl Verdict {
     }
 
     /// What leaves the list when these pieces are placed, each in its domain:
-    /// what they replace; and, if o others are connected, what is lost, and
-    /// what is on nodes that are to be emptied.
+    /// what they replace; and, if o others are connected, what is lost or about
+    /// to be, and what is on nodes that are to be emptied.
     pub(super) fn removed_by(&self, placed: &[(PiecePlace, u64)]) -> Vec<PiecePlace> {
         let replaced = |piece: &Piece| placed.iter().any(|(new, _)| new.piece == piece.place.piece);
         let staying = self.pieces.iter().filter(|piece| piece.stays() && piece.sure && !replaced(piece));
@@ -247,7 +274,7 @@ impl Verdict {
         };
         let enough = staying >= usize::from(self.scheme.optimal());
         let leaves = |piece: &&Piece| {
-            let useless = piece.leaving || piece.condition == Condition::Lost;
+            let useless = piece.leaving || matches!(piece.condition, Condition::Lost | Condition::Failing);
             replaced(piece) || (enough && useless)
         };
         self.pieces.iter().filter(leaves).map(|piece| piece.place).collect()

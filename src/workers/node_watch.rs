@@ -144,7 +144,12 @@ impl NodeWatch {
                 watch.wake();
                 (known.told, known.recorded) = (None, None);
             }
-            if goes || (comes && waiting) {
+            let fails = status.as_ref().map(|status| status.usage.failed);
+            let turns = fails.is_some_and(|fails| watch.set_failing(row.number, fails));
+            if turns && fails == Some(true) && row.state.is_member() {
+                tracing::warn!(node = %row.node, "a node says that the piece store is gone; its pieces are made anew elsewhere");
+            }
+            if goes || turns || (comes && waiting) {
                 watch.wake();
             }
         }
@@ -302,7 +307,7 @@ fn seen(number: u32, status: &NodeStatus, wrong_shares: u64) -> SeenNode {
     let usage = &status.usage;
     let space = NodeSpace {
         capacity_bytes: usage.capacity_bytes,
-        used_bytes: usage.capacity_bytes.saturating_sub(usage.free_bytes),
+        used_bytes: usage.used_bytes(),
         writable_bytes: usage.writable_bytes,
         pieces: usage.pieces,
     };

@@ -1,7 +1,7 @@
 //! What the health loop has found, for operators, and what the node watch
 //! tells it.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -72,6 +72,7 @@ struct Shared {
     presence: Mutex<Presence>,
     losses: Mutex<Losses>,
     suspects: Mutex<BTreeMap<u32, u64>>,
+    failing: Mutex<BTreeSet<u32>>,
     /// Whether what was known of damage before this process is known again.
     ready: AtomicBool,
 }
@@ -105,6 +106,7 @@ impl HealthWatch {
             presence: Mutex::new(Presence::new(offline_after)),
             losses: Mutex::default(),
             suspects: Mutex::default(),
+            failing: Mutex::default(),
             ready: AtomicBool::new(false),
         }))
     }
@@ -176,6 +178,18 @@ impl HealthWatch {
             true => losses.missing.remove(&node),
             false => losses.missing.insert(node, Arc::new(pieces)),
         };
+    }
+
+    /// A node has said whether its store is gone from its disk: true if that is
+    /// news. It holds until the node says something else, also while it is away.
+    pub(super) fn set_failing(&self, node: u32, fails: bool) -> bool {
+        let mut failing = self.failing();
+        if fails { failing.insert(node) } else { failing.remove(&node) }
+    }
+
+    /// The nodes whose store is gone from their disk.
+    pub(super) fn failing(&self) -> MutexGuard<'_, BTreeSet<u32>> {
+        self.0.failing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A node has started anew: its inventory shall be compared.

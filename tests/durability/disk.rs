@@ -1,58 +1,21 @@
 //! A disk that is full or read-only: a clear answer, nothing lost, and work
 //! goes on when there is space again. Mounts small file systems, as root.
 
-use std::fs::{self, File};
-use std::io::Write as _;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
 
 use super::cluster::{Cluster, invocation};
 use super::ledger::{Ledger, TOKEN, Version};
 use crate::support::client::{Body, Call, Client, between};
 use crate::support::data::random;
+use crate::support::mount::{Mount, fill};
+use crate::support::poll;
 use crate::support::workdir::WorkDir;
 
 const BUCKET: &str = "/disk";
 /// What a full disk may log.
-const EXPECTED: [&str; 4] = ["a commit failed", "full", "No space left", "503"];
-
-/// A file system of its own, in memory.
-struct Mount {
-    path: PathBuf,
-}
-
-impl Mount {
-    fn new(path: PathBuf, size_mib: u64) -> Self {
-        fs::create_dir_all(&path).expect("a folder of our own");
-        let options = format!("size={size_mib}m,mode=0755");
-        run(Command::new("mount").args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(&path));
-        Self { path }
-    }
-
-    fn read_only(&self) {
-        run(Command::new("mount").args(["-o", "remount,ro"]).arg(&self.path));
-    }
-}
-
-impl Drop for Mount {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(&self.path).status();
-    }
-}
-
-fn run(command: &mut Command) {
-    let output = command.output().expect("mount can be started");
-    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
-}
-
-/// Takes all the space that is left.
-fn fill(path: &Path) {
-    let mut file = File::create(path).expect("an empty file fits");
-    for size in [1 << 20, 4096, 1] {
-        let block = vec![7; size];
-        while file.write_all(&block).is_ok() {}
-    }
-}
+const EXPECTED: [&str; 5] = ["a commit failed", "full", "No space left", "has no room left on its disk", "503"];
 
 fn put(client: &Client, ledger: &mut Ledger, key: &str, size: u64) -> Result<(), String> {
     let version = Version::new(std::sync::Arc::new(random(size, size)), format!("{key}-{size}"));
@@ -84,6 +47,15 @@ fn delete(client: &Client, ledger: &mut Ledger, key: &str) {
             ledger.refused(key);
         }
     }
+}
+
+/// A gateway hears of it when it asks the nodes for the next sign of life.
+fn wait_for_room(client: &Client) {
+    let probe = format!("{BUCKET}/probe");
+    let again = || client.put(&probe, &random(1, 50_000)).is_ok_and(|reply| reply.status == 200);
+    let heard = poll(Duration::from_secs(30), Duration::from_millis(500), || again().then_some(()));
+    heard.expect("there is space again");
+    client.delete(&probe).expect("it runs").ok("a delete");
 }
 
 #[test]
@@ -120,8 +92,7 @@ fn a_full_disk_refuses_and_recovers() {
     }
     ledger.verify(&client, BUCKET, "", true).expect("it runs");
     fs::remove_file(&ballast).expect("it is ours");
-    // A store that found no room looks again after a second.
-    std::thread::sleep(std::time::Duration::from_millis(1500));
+    wait_for_room(&client);
     for size in [1_000, 50_000, 3_000_000, 20_000_000] {
         put(&client, &mut ledger, &format!("after-{size}"), size).expect("there is space again");
     }
@@ -130,11 +101,15 @@ fn a_full_disk_refuses_and_recovers() {
     fill(&ballast);
     let _ = put(&client, &mut ledger, "at-the-end", 50_000);
     cluster.kill();
-    fs::remove_file(&ballast).expect("it is ours");
+    // It starts on the full disk as well, so that all can be read.
     let cluster = Cluster::start(work.path(), &data, &[]);
     ledger.verify(&cluster.client(), BUCKET, "", true).expect("it runs");
+    let refused = put(&cluster.client(), &mut ledger, "no-room", 3_000_000).expect_err("there is none");
+    assert!(refused.contains("SlowDown"), "{refused}");
+    fs::remove_file(&ballast).expect("it is ours");
+    wait_for_room(&cluster.client());
     put(&cluster.client(), &mut ledger, "anew", 3_000_000).expect("there is space");
-    cluster.check_log(&["a worker failed; it will try again"]);
+    cluster.check_log(&[EXPECTED.as_slice(), &["a worker failed; it will try again", "the disk of"]].concat());
     assert!(cluster.stop().0.success());
 }
 

@@ -79,7 +79,12 @@ impl Gateway {
 
     /// A node that joins with this token.
     pub fn node(&self, name: &str, token: &str, arguments: &[&str]) -> Node {
-        Node::start(&self.work, name, &[&["--join", token, "--capacity", "1GB"], arguments].concat())
+        self.node_of(name, token, "1GB", arguments)
+    }
+
+    /// The same with a capacity.
+    pub fn node_of(&self, name: &str, token: &str, capacity: &str, arguments: &[&str]) -> Node {
+        Node::start(&self.work, name, &[&["--join", token, "--capacity", capacity], arguments].concat())
     }
 
     /// So many nodes that join with one token, all of them connected.

@@ -22,20 +22,54 @@ fn spoil(dir: &Path) {
     }
 }
 
+fn logs_bytes(dir: &Path) -> u64 {
+    let logs = std::fs::read_dir(dir.join("logs")).expect("a node has logs");
+    logs.map(|log| log.and_then(|log| log.metadata()).expect("a file").len()).sum()
+}
+
 #[test]
 fn damage_that_a_node_finds_is_repaired_without_being_asked() {
     let gateway = Gateway::start(&["--scheme", "2/2/3/4"]);
     let mut nodes = gateway.nodes(5);
     let objects = Objects::put(&gateway, "kept", 2);
-    nodes[1].stop(Signal::TERM);
-    spoil(nodes[1].dir());
+    // An upload ends when three of five nodes have a piece, so one may have none.
+    let node = nodes.iter_mut().max_by_key(|node| logs_bytes(node.dir())).expect("there are five");
+    node.stop(Signal::TERM);
+    spoil(node.dir());
     // Without its checkpoint the node reads all records when it starts, and finds out.
-    std::fs::remove_file(nodes[1].dir().join("index.checkpoint")).expect("a store that was closed has one");
-    nodes[1].restart(Signal::TERM);
+    std::fs::remove_file(node.dir().join("index.checkpoint")).expect("a store that was closed has one");
+    node.restart(Signal::TERM);
     gateway.wait_connected(5);
     gateway.wait_status("repair of the damage", |status| {
         status["segments"]["pieces_repaired"].as_u64() > Some(0) && status["segments"]["queue"] == 0
     });
+    objects.check(&gateway);
+}
+
+#[test]
+fn logs_that_are_deleted_under_a_node_are_noticed_while_it_runs() {
+    let gateway = Gateway::start(&["--scheme", "2/2/3/4"]);
+    let mut nodes = gateway.nodes(4);
+    let objects = Objects::put(&gateway, "kept", 2);
+    let token = gateway.token(&["--uses", "unlimited"]);
+    let _more: Vec<_> = ["a", "b", "c"].map(|name| gateway.node(name, &token, &[])).into();
+    gateway.wait_connected(7);
+    for node in &nodes[..3] {
+        std::fs::remove_dir_all(node.dir().join("logs")).expect("its own folder");
+    }
+    let told = gateway.wait_status("the loss of three stores", |status| {
+        status["warnings"].to_string().contains("has lost its piece store")
+            && status["warnings"].to_string().contains("and 2 more")
+    });
+    assert_eq!(told["segments"]["lost"], 0, "{told:#}");
+    assert_eq!(gateway.row(&nodes[0].id())["store_failed"], true);
+    let listed = gateway.operator(&["nodes", "list"]).run().text();
+    assert_eq!(listed.matches("active, store gone").count(), 3, "{listed}");
+    gateway.wait_status("repair", |status| {
+        let segments = &status["segments"];
+        segments["pieces_repaired"].as_u64() > Some(0) && segments["degraded"] == 0 && segments["queue"] == 0
+    });
+    nodes.drain(..3).for_each(|mut node| node.stop(Signal::KILL));
     objects.check(&gateway);
 }
 

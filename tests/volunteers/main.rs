@@ -7,6 +7,7 @@ mod support;
 
 mod community;
 
+mod disk;
 mod health;
 mod joining;
 mod leaving;

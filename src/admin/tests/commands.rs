@@ -1,7 +1,12 @@
 //! Every command, where no process serves.
 
+use std::collections::BTreeSet;
+
+use super::super::nodes::Survey;
+use super::super::status::Unsettled;
 use super::*;
-use crate::metadata::{Holder, JoinRefusal, PlaceNode, RegisterDoor};
+use crate::metadata::{Holder, JoinRefusal, MarkCompared, NodeSpace, PlaceNode, RecordHello, RegisterDoor};
+use crate::types::InstanceId;
 
 async fn refusal<C: Command>(operator: &Operator, command: C) -> AdminError
 where
@@ -54,6 +59,7 @@ async fn a_token_that_makes_no_sense_is_not_made() {
         (CreateToken { labels: labels("", "x"), ..create() }, "is no label's name"),
         (CreateToken { labels: labels("a b", "x"), ..create() }, "is no label's name"),
         (CreateToken { labels: labels("owner", "\u{1b}[2J"), ..create() }, "no control characters"),
+        (CreateToken { labels: labels("owner", "gnp.\u{202e}exe"), ..create() }, "no control characters"),
         (CreateToken { labels: labels("owner", &"x".repeat(256)), ..create() }, "at most 255 bytes"),
         (CreateToken { labels: many, ..create() }, "at most 32 labels"),
         (CreateToken { labels: long, ..create() }, "longer than 4096"),
@@ -64,6 +70,9 @@ async fn a_token_that_makes_no_sense_is_not_made() {
         (door(":9100"), "is no door"),
         (door("::1:9100"), "is no door"),
         (door("[::x]:9100"), "is no door"),
+        (door("0.0.0.0:9100"), "is no door"),
+        (door("[::]:9100"), "is no door"),
+        (door("[0:0::0]:9100"), "is no door"),
     ] {
         let error = refusal(&operator, command).await;
         assert_eq!(error.kind, ErrorKind::Invalid);
@@ -108,9 +117,9 @@ async fn nodes_are_listed_shown_and_changed() {
     assert_eq!(gone.state, "gone");
     let error = refusal(&operator, change(&nodes[7], Wish::Resume)).await;
     assert_eq!(error.kind, ErrorKind::Refused);
-    assert!(error.sentence.contains("is gone"), "{error}");
+    assert!(error.sentence.contains("was given up"), "{error}");
     assert_eq!(refusal(&operator, ShowNode { node: "ffff".to_owned() }).await.kind, ErrorKind::NotFound);
-    for reason in ["x".repeat(1025), "two\nlines".to_owned()] {
+    for reason in ["x".repeat(1025), "two\nlines".to_owned(), "\u{202e}".to_owned()] {
         let error = refusal(&operator, Change { reason: Some(reason), ..change(&nodes[0], Wish::Suspend) }).await;
         assert_eq!(error.kind, ErrorKind::Invalid);
     }
@@ -183,4 +192,93 @@ async fn nodes_of_one_owner_are_one_failure_domain() {
     assert!(list.nodes.iter().all(|view| view.domain == 1), "{:?}", list.nodes);
     let status = ground.operator().run(&Status {}).await.unwrap();
     assert_eq!((status.nodes.members, status.nodes.domains, status.scheme.scheme.as_str()), (3, 1, "1/1/1/1"));
+}
+
+#[tokio::test]
+async fn the_last_scheme_in_force_is_gone_by_while_nothing_runs() {
+    let ground = Ground::new().await;
+    let nodes = ground.join(8).await;
+    let told = |scheme: &str| ground.operator().with_last_scheme(Some(scheme.parse().unwrap()));
+    let status = told("2/2/3/4").run(&Status {}).await.unwrap();
+    assert_eq!((status.scheme.scheme.as_str(), status.scheme.survives_at_ack), ("2/2/3/4", 1));
+    told("2/2/3/4").run(&change(&nodes[0], Wish::Suspend)).await.unwrap();
+    let error = refusal(&told("2/3/8/8"), change(&nodes[1], Wish::Suspend)).await;
+    assert!(error.sentence.contains("6 failure domains") && error.sentence.contains("needs 8"), "{error}");
+}
+
+#[tokio::test]
+async fn a_node_that_was_seen_lately_is_given_up_only_by_force() {
+    let ground = Ground::new().await;
+    let nodes = ground.join(8).await;
+    ground.see(1, NodeSpace { writable_bytes: 1 << 40, ..NodeSpace::default() }).await;
+    let error = refusal(&ground.operator(), change(&nodes[0], Wish::Forget)).await;
+    assert_eq!(error.kind, ErrorKind::Refused);
+    assert!(error.sentence.contains("was seen 0 seconds ago") && error.sentence.contains("--force"), "{error}");
+    let forced = Change { force: true, ..change(&nodes[0], Wish::Forget) };
+    assert_eq!(ground.operator().run(&forced).await.unwrap().view.state, "gone");
+}
+
+#[tokio::test]
+async fn a_node_without_room_for_a_full_piece_does_not_count() {
+    let ground = Ground::new().await;
+    let nodes = ground.join(8).await;
+    ground.see(8, NodeSpace { writable_bytes: 1000, ..NodeSpace::default() }).await;
+    let error = refusal(&ground.operator(), change(&nodes[0], Wish::Suspend)).await;
+    assert!(error.sentence.contains("6 failure domains that take pieces now"), "{error}");
+    // It is not missed itself.
+    ground.operator().run(&change(&nodes[7], Wish::Suspend)).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_older_state_is_noted_until_the_node_was_compared() {
+    let ground = Ground::new().await;
+    let nodes = ground.join(3).await;
+    for (node, start_counter) in [(0, 2), (0, 1), (1, 2), (1, 1)] {
+        let hello = RecordHello {
+            node: nodes[node],
+            instance: InstanceId::from_bytes([start_counter as u8; 16]),
+            start_counter,
+            log_position: 0,
+            software: String::new(),
+            said: BTreeMap::new(),
+            address: std::net::Ipv4Addr::new(192, 0, 2, node as u8).into(),
+        };
+        ground.metadata.write(hello).await.unwrap();
+    }
+    let notes = async || {
+        let warnings = ground.operator().run(&Status {}).await.unwrap().warnings;
+        warnings.into_iter().filter(|warning| warning.contains("older state")).collect::<Vec<_>>()
+    };
+    let two =
+        "node 01010101 came back with an older state than it had shown; and so did 1 more: see `cairn nodes list`";
+    assert_eq!(notes().await, [two]);
+    ground.metadata.write(MarkCompared { node: 1, rollbacks: 1 }).await.unwrap();
+    let one = "node 02020202 came back with an older state than it had shown: see `cairn nodes show 02020202`";
+    assert_eq!(notes().await, [one]);
+    ground.metadata.write(MarkCompared { node: 2, rollbacks: 1 }).await.unwrap();
+    assert_eq!(notes().await, [""; 0]);
+}
+
+#[tokio::test]
+async fn what_is_settled_is_not_said_any_more() {
+    let ground = Ground::new().await;
+    ground.join(1).await;
+    let mut survey = Survey::take(&ground.operator()).await.unwrap();
+    let mut notes = |ago_s, damaged, repairs| {
+        let view = &mut survey.views[0];
+        view.connection = Some(ConnectionView {
+            connected_s: 9999,
+            connections: 1,
+            idle_connections: 1,
+            refused_duplicates: 3,
+            last_duplicate_s: ago_s,
+        });
+        view.record = Some(RecordView { trust: 1.0, success: None, slow: false, wrong_share_s: ago_s });
+        (view.wrong_shares, view.rollbacks, view.damaged) = (5, 2, Some(damaged));
+        Unsettled { rolled_back: BTreeSet::new(), repairs }.suspicions(&survey).len()
+    };
+    assert_eq!(notes(Some(599), 1, true), 3, "run twice, wrong, damaged");
+    assert_eq!(notes(Some(600), 1, false), 1, "that it gave wrong shares is said for a day");
+    assert_eq!(notes(Some(24 * 3600), 0, true), 0);
+    assert_eq!(notes(None, 1, false), 0, "all was repaired");
 }

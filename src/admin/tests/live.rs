@@ -56,12 +56,18 @@ async fn a_change_reaches_the_fleet_at_once() {
     let ground = Ground::new().await;
     let (door, operator) = serving(&ground, &["door:1"]).await;
     let nodes = ground.join(4).await;
-    operator.run(&change(&nodes[0], Wish::Suspend)).await.unwrap();
+    // Nobody of them is connected, so none takes pieces.
+    let error = operator.run(&change(&nodes[0], Wish::Suspend)).await.unwrap_err();
+    assert!(error.sentence.contains("would leave 0 failure domains"), "{error}");
+    operator.run(&Change { force: true, ..change(&nodes[0], Wish::Suspend) }).await.unwrap();
     let registered = operator.live().unwrap().transfer.fleet().registered();
     let state = registered.iter().find(|row| row.node == nodes[0]).unwrap().state.name();
     assert_eq!(state, "suspended");
     let listed = operator.run(&ListNodes {}).await.unwrap();
     assert!(listed.running && listed.nodes.iter().all(|view| !view.connected));
+    // Of those that the process has not heard of yet, nothing bad is said.
+    let record = listed.nodes[3].record.unwrap();
+    assert_eq!((record.trust, record.success), (1.0, None));
     door.close();
 }
 

@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::env::Env;
-use crate::metadata::{JoinNode, Metadata, OpenCluster, SqliteOptions};
+use crate::metadata::{JoinNode, Metadata, NodeSpace, OpenCluster, RecordSeen, SeenNode, SqliteOptions};
 use crate::seal::ClusterSecret;
 use crate::types::{ClusterId, NodeId};
 use crate::wire::JoinToken;
@@ -64,6 +64,12 @@ impl Ground {
             nodes.push(node);
         }
         nodes
+    }
+
+    /// Notes that the node of this number was seen now, with this space.
+    async fn see(&self, number: u32, space: NodeSpace) {
+        let seen = SeenNode { number, space, log_position: 0, wrong_shares: 0 };
+        self.metadata.write(RecordSeen { nodes: vec![seen] }).await.unwrap();
     }
 }
 

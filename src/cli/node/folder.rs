@@ -11,6 +11,8 @@ use crate::cli::Failure;
 use crate::env::{UNFINISHED, sync_folder};
 
 const LOCK: &str = "node.lock";
+/// Held while the piece store is open.
+const STORE_LOCK: &str = "lock";
 
 /// What a folder may hold that a first start was cut off in, or that a local
 /// node of `cairn up` was moved in.
@@ -21,7 +23,7 @@ const OURS: [&str; 9] = [
     "node.json",
     "node.sock",
     "traffic.json",
-    "lock",
+    STORE_LOCK,
     "logs",
     "index.checkpoint",
 ];
@@ -35,7 +37,26 @@ const OURS: [&str; 9] = [
 pub(super) fn take(path: &Path) -> Result<File, Failure> {
     make(path)?;
     refuse_foreign(path)?;
-    lock(path)
+    let lock = lock(path)?;
+    match is_run_by_up(path) {
+        true => Err(run_by_up(path)),
+        false => Ok(lock),
+    }
+}
+
+/// Whether `cairn up` runs the node in this folder: it holds the lock of the
+/// piece store, and not that of the folder.
+pub(super) fn is_run_by_up(path: &Path) -> bool {
+    is_locked(&path.join(STORE_LOCK))
+}
+
+/// Who has to be asked about such a node.
+pub(super) fn run_by_up(path: &Path) -> Failure {
+    Failure::start(format!(
+        "the node in {} is run by `cairn up`, which answers for it: ask `cairn nodes list`, and stop that process before \
+         you run the node by itself",
+        path.display()
+    ))
 }
 
 fn make(path: &Path) -> Result<(), Failure> {
@@ -57,14 +78,14 @@ fn make(path: &Path) -> Result<(), Failure> {
 
 fn refuse_foreign(path: &Path) -> Result<(), Failure> {
     let failed = |error: io::Error| Failure::io("the node's folder could not be read", path, &error);
+    if path.join("cluster.key").exists() {
+        return Err(Failure::start(format!(
+            "{} is the data directory of a gateway: give the node a folder of its own with --data",
+            path.display()
+        )));
+    }
     for entry in fs::read_dir(path).map_err(failed)? {
         let name = entry.map_err(failed)?.file_name().to_string_lossy().into_owned();
-        if name == "cluster.key" {
-            return Err(Failure::start(format!(
-                "{} is the data directory of a gateway: give the node a folder of its own with --data",
-                path.display()
-            )));
-        }
         let left_over = name.ends_with(UNFINISHED) || name == "lost+found";
         if !OURS.contains(&name.as_str()) && !left_over && !path.join("cluster.json").exists() {
             return Err(Failure::start(format!(
@@ -78,7 +99,11 @@ fn refuse_foreign(path: &Path) -> Result<(), Failure> {
 
 /// Whether a process runs on the folder.
 pub(super) fn is_taken(path: &Path) -> bool {
-    File::open(path.join(LOCK)).is_ok_and(|lock| matches!(lock.try_lock_shared(), Err(TryLockError::WouldBlock)))
+    is_locked(&path.join(LOCK))
+}
+
+fn is_locked(file: &Path) -> bool {
+    File::open(file).is_ok_and(|lock| matches!(lock.try_lock_shared(), Err(TryLockError::WouldBlock)))
 }
 
 fn lock(path: &Path) -> Result<File, Failure> {

@@ -105,6 +105,7 @@ fn progress(standing: Option<&Standing>, most: &mut u64) -> String {
     match draining.map(|standing| standing.pieces_to_move) {
         None => "waiting for the cluster to hear of it".to_owned(),
         Some(None) => "the cluster counts the pieces that have to be moved".to_owned(),
+        Some(Some(0)) => format!("{} all pieces moved; the cluster makes sure of it", "█".repeat(BAR as usize)),
         Some(Some(left)) => {
             *most = left.max(*most);
             let moved = *most - left;
@@ -134,10 +135,9 @@ mod tests {
         assert!(progress(None, &mut most).contains("to hear of it"));
         assert!(progress(Some(&standing(StandingKind::Active, None)), &mut most).contains("to hear of it"));
         assert!(progress(Some(&standing(StandingKind::Draining, None)), &mut most).contains("counts"));
-        for (left, text) in [(2000, "0 of 2,000"), (500, "1,500 of 2,000"), (0, "2,000 of 2,000")] {
+        for (left, text) in [(2000, "0 of 2,000"), (500, "1,500 of 2,000"), (0, "all pieces moved")] {
             let line = progress(Some(&standing(StandingKind::Draining, Some(left))), &mut most);
             assert!(line.contains(text) && line.chars().filter(|c| "█░".contains(*c)).count() == 40, "{line}");
         }
-        assert!(progress(Some(&standing(StandingKind::Draining, Some(0))), &mut 0).contains("0 of 0"));
     }
 }

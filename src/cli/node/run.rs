@@ -12,7 +12,7 @@ use crate::cli::text::bytes;
 use crate::cli::{Failure, logging, process, signals};
 use crate::env::Shutdown;
 use crate::node::{Membership, MembershipError, Node, NodeConfig, short};
-use crate::transport::Identity;
+use crate::transport::{Identity, TransportError};
 use crate::wire::JoinToken;
 
 /// How long what is in flight may take when the process is asked to stop.
@@ -40,6 +40,9 @@ pub(super) fn command(loaded: Loaded) -> Result<(), Failure> {
     process::keep_files_private();
     process::take_all_descriptors();
 
+    if token.is_none() && matches!(Membership::load(&config.data), Ok(None)) {
+        return Err(no_cluster(&config.data));
+    }
     let lock = folder::take(&config.data)?;
     let prepared = prepare(&config, token.as_ref())?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
@@ -88,12 +91,7 @@ fn prepare(config: &Config, token: Option<&JoinToken>) -> Result<Prepared, Failu
     let was_joined = known.as_ref().is_some_and(Membership::has_joined);
     let capacity = capacity(config, known.as_ref())?;
     let (mut membership, new_token) = match (known, token) {
-        (None, None) => {
-            return Err(Failure::start(format!(
-                "the folder {} belongs to no cluster yet: ask an operator for a join token, and give it with --join",
-                dir.display()
-            )));
-        }
+        (None, None) => return Err(no_cluster(dir)),
         (None, Some(token)) => (Membership::new(token, capacity), true),
         (Some(membership), None) => {
             let pending = membership.credential().is_some();
@@ -105,7 +103,7 @@ fn prepare(config: &Config, token: Option<&JoinToken>) -> Result<Prepared, Failu
         }
     };
     membership.capacity_bytes = capacity;
-    let identity = Identity::load_or_create(dir).map_err(|error| Failure::start(error.to_string()))?;
+    let identity = identity(dir, was_joined)?;
     if before.as_ref() != Some(&membership) {
         membership.save(dir).map_err(unusable)?;
     }
@@ -113,6 +111,28 @@ fn prepare(config: &Config, token: Option<&JoinToken>) -> Result<Prepared, Failu
         tracing::info!("the node has a new token and shows it to its doors");
     }
     Ok(Prepared { identity, membership, new_token })
+}
+
+fn no_cluster(dir: &Path) -> Failure {
+    Failure::start(format!(
+        "the folder {} belongs to no cluster yet: ask an operator for a join token, and give it with --join",
+        dir.display()
+    ))
+}
+
+/// The node's key; made for a node that has not joined. One that has would come
+/// back as a stranger, with pieces that nobody knows it has.
+fn identity(dir: &Path, has_joined: bool) -> Result<Identity, Failure> {
+    let failed = |error: TransportError| Failure::start(error.to_string());
+    match Identity::load(dir).map_err(failed)? {
+        Some(identity) => Ok(identity),
+        None if has_joined => Err(Failure::start(format!(
+            "{} is missing, and without this key the node is not the one that has joined: restore it from a copy, or begin \
+             with an empty folder and a new token",
+            dir.join("identity.key").display()
+        ))),
+        None => Identity::load_or_create(dir).map_err(failed),
+    }
 }
 
 fn unusable(error: MembershipError) -> Failure {
@@ -188,7 +208,7 @@ async fn run(config: &Config, prepared: Prepared, shutdown: Shutdown) -> Result<
         tracing::warn!(%error, "the node's socket could not be made: `cairn node status` and `leave` cannot ask it");
     }
     tracing::info!(
-        "node {} lends {} to cluster {}",
+        "node {}, which lends {}, dials cluster {}",
         &node.node_id().to_string()[..12],
         bytes(capacity),
         short(membership.cluster)

@@ -58,10 +58,11 @@ pub(super) async fn report(dir: &Path) -> Result<NodeReport, Failure> {
         Err(LocalError::NotRunning) => {
             let report = at_rest(dir, SystemTime::now().into());
             let report = report.map_err(|error| Failure::start(error.to_string()))?;
-            Ok(if folder::is_taken(dir) { starting(report) } else { report })
-        }
-        Err(LocalError::Io(error)) if error.kind() == io::ErrorKind::NotFound => {
-            Err(Failure::io("there is no node's folder", dir, &error))
+            match (folder::is_taken(dir), folder::is_run_by_up(dir)) {
+                (true, _) => Ok(starting(report)),
+                (false, true) => Err(folder::run_by_up(dir)),
+                _ => Ok(report),
+            }
         }
         Err(LocalError::Io(error)) if error.kind() == io::ErrorKind::PermissionDenied => {
             Err(Failure::io("the node in this folder belongs to another user and cannot be asked", dir, &error))

@@ -138,7 +138,7 @@ fn disk(report: &NodeReport, painter: Painter) -> Vec<String> {
         bar += &painter.paint(colour, &sign.repeat(width));
     }
     bar += &painter.paint(DIM, &"░".repeat(BAR - cells));
-    let share = disk.used_bytes() as f64 * 100.0 / total as f64;
+    let share = disk.used_bytes() as f64 * 100.0 / disk.capacity_bytes.max(1) as f64;
     let legend = format!(
         "{} live {}   {} trash {}   {} dead {}   {} free {}",
         painter.paint(GREEN, "█"),
@@ -361,6 +361,13 @@ mod tests {
             assert_eq!(bar.chars().count(), 10 + BAR, "{bar}");
             assert_eq!(bar.contains('█'), live > 0, "{bar}");
         }
+    }
+
+    #[test]
+    fn a_node_that_promises_less_than_it_holds_is_more_than_full() {
+        let mut report = report();
+        report.disk.as_mut().unwrap().capacity_bytes = 206_000_500_000;
+        assert!(page(&report, None, PLAIN).contains("200.0 % of 206 GB"), "{}", page(&report, None, PLAIN));
     }
 
     #[test]

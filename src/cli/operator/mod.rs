@@ -4,6 +4,8 @@
 
 mod open;
 
+use std::fs::OpenOptions;
+use std::io;
 use std::path::{Path, PathBuf};
 
 pub(super) use open::open_doors;
@@ -15,6 +17,7 @@ use super::settings::{Config, Environment, Flags, OperatorCommand};
 use super::{DataDir, Failure, process, say};
 use crate::admin::{AdminError, Client, Command, ErrorKind, Operator, OperatorParts};
 use crate::env::Env;
+use crate::erasure::Scheme;
 use crate::metadata::{Metadata, OpenCluster, SqliteOptions};
 use crate::types::ClusterId;
 
@@ -152,14 +155,18 @@ fn check_there(data: &Path) -> Result<(), Failure> {
         }
     }
     let database = data.join("metadata.db");
-    match database.try_exists() {
-        Ok(true) => Ok(()),
-        Ok(false) => Err(Failure::start(format!(
+    // Opened as SQLite will have it, whose own words for this name no user.
+    let opened = OpenOptions::new().read(true).write(true).open(&database);
+    opened.map(drop).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => Failure::start(format!(
             "{path} is no data directory of `cairn up` or `cairn gateway`: it holds no metadata.db; name another with \
              --data"
-        ))),
-        Err(error) => Err(Failure::io("the metadata database could not be looked for", &database, &error)),
-    }
+        )),
+        io::ErrorKind::PermissionDenied => {
+            Failure::start(format!("{path} belongs to another user: run this as the user that the gateway runs as"))
+        }
+        _ => Failure::io("the metadata database could not be opened", &database, &error),
+    })
 }
 
 /// Does the command over the database, which this process has for itself.
@@ -171,16 +178,21 @@ async fn offline<C: Command>(directory: &DataDir, command: &C) -> Result<C::Repl
     let database = |error: crate::metadata::MetadataError| Failure::start(error.to_string());
     let options = SqliteOptions { path, cache_kib: 2048, readers: 2 };
     let metadata = Metadata::open_sqlite(options).map_err(database)?;
-    let outcome = over(metadata.clone(), cluster, command).await;
+    let outcome = over(metadata.clone(), cluster, directory.last_scheme()?, command).await;
     metadata.close().await;
     outcome
 }
 
-async fn over<C: Command>(metadata: Metadata, cluster: ClusterId, command: &C) -> Result<C::Reply, Failure> {
+async fn over<C: Command>(
+    metadata: Metadata,
+    cluster: ClusterId,
+    last_scheme: Option<Scheme>,
+    command: &C,
+) -> Result<C::Reply, Failure> {
     let opened = metadata.write(OpenCluster { cluster }).await;
     opened.map_err(|error| Failure::start(error.to_string()))?;
     let parts = OperatorParts { metadata, env: Env::real(), cluster, doors: Vec::new(), live: None };
-    Operator::new(parts).run(command).await.map_err(failure)
+    Operator::new(parts).with_last_scheme(last_scheme).run(command).await.map_err(failure)
 }
 
 #[cfg(test)]
@@ -188,6 +200,24 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
+
+    #[test]
+    fn a_database_that_cannot_be_opened_is_no_riddle() {
+        let parent = tempfile::tempdir().unwrap();
+        let refusal = || check_there(parent.path()).unwrap_err().to_string();
+        assert!(refusal().contains("it holds no metadata.db"));
+        let database = parent.path().join("metadata.db");
+        std::fs::create_dir(&database).unwrap();
+        assert!(refusal().contains("it is a directory"), "{}", refusal());
+        std::fs::remove_dir(&database).unwrap();
+        std::fs::write(&database, "").unwrap();
+        check_there(parent.path()).unwrap();
+        std::fs::set_permissions(&database, std::fs::Permissions::from_mode(0o000)).unwrap();
+        // The superuser may do everything.
+        if std::fs::File::open(&database).is_err() {
+            assert!(refusal().contains("belongs to another user"), "{}", refusal());
+        }
+    }
 
     #[test]
     fn the_admin_token_is_made_once_and_kept_private() {

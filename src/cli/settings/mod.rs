@@ -23,7 +23,8 @@ pub use origin::{Origin, Origins};
 pub use reference::reference;
 pub use root::Credentials;
 pub use values::{
-    Address, ByteRate, Domains, DoorNames, Join, Labels, Listen, LogFilter, LogFormat, Memory, NodeCount, Region,
+    Address, ByteRate, Capacity, Domains, DoorNames, Join, Labels, Listen, LogFilter, LogFormat, Memory, NodeCount,
+    Region,
 };
 
 use super::failure::Failure;
@@ -230,7 +231,7 @@ settings! {
     join_file: Option<PathBuf>, &[Node], "FILE", Unset("none");
 
     /// How much this node may store. It is kept in the data directory.
-    capacity: Option<ByteSize>, &[Node], "SIZE", Unset("as before; at first nine tenths of what is free");
+    capacity: Option<Capacity>, &[Node], "SIZE", Unset("as before; at first nine tenths of what is free");
 
     /// What to say of this node to its operator, as `name=value`. May be given
     /// more than once.

@@ -11,6 +11,7 @@ use super::ByteSize;
 use super::root::Secret;
 use crate::erasure::Scheme;
 use crate::types::limits::{DOORS_MAX, LABEL_NAME_BYTES_MAX, LABEL_VALUE_BYTES_MAX, LABELS_MAX};
+use crate::types::text::is_control_or_format;
 
 /// A value that any layer can hold as text.
 pub(super) trait Setting: Sized {
@@ -212,14 +213,20 @@ impl DoorNames {
 }
 
 impl Setting for DoorNames {
-    const EXPECTED: &'static str = "a list of hosts with ports, such as cairn.example.org:9100";
+    const EXPECTED: &'static str =
+        "a list of hosts with ports as others reach them (no 0.0.0.0, no [::]), such as cairn.example.org:9100";
     const IS_LIST: bool = true;
 
     fn read(text: &str) -> Option<Self> {
         if text.is_empty() {
             return Some(Self(Vec::new()));
         }
-        let names = text.split(',').map(|name| Address::read(name.trim()).map(|address| address.0));
+        // What stands for all addresses of a machine can be listened on and not be dialled.
+        let dialled = |name: &String| match name.parse::<SocketAddr>() {
+            Ok(address) => !address.ip().is_unspecified() && address.port() > 0,
+            Err(_) => true,
+        };
+        let names = text.split(',').map(|name| Some(Address::read(name.trim())?.0).filter(dialled));
         names.collect::<Option<Vec<_>>>().filter(|names| names.len() <= DOORS_MAX).map(Self)
     }
 
@@ -274,7 +281,7 @@ impl Setting for Labels {
         for pair in text.split(',') {
             let (name, value) = pair.trim().split_once('=')?;
             let fits = (1..=LABEL_NAME_BYTES_MAX).contains(&name.len()) && value.len() <= LABEL_VALUE_BYTES_MAX;
-            let fits = fits && !pair.chars().any(char::is_control);
+            let fits = fits && !pair.chars().any(is_control_or_format);
             if !fits || labels.insert(name.to_owned(), value.to_owned()).is_some() {
                 return None;
             }
@@ -394,6 +401,32 @@ impl Setting for Memory {
     }
 }
 
+/// What a node may store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Capacity(ByteSize);
+
+impl Capacity {
+    /// The number of bytes.
+    pub const fn bytes(self) -> u64 {
+        self.0.bytes()
+    }
+}
+
+/// Bytes of the smallest node: as much as `cairn node` wants of a disk.
+const CAPACITY_BYTES_MIN: u64 = 16 << 20;
+
+impl Setting for Capacity {
+    const EXPECTED: &'static str = "a size of at least 16MiB (16.8 MB), such as 500GB";
+
+    fn read(text: &str) -> Option<Self> {
+        ByteSize::read(text).filter(|size| size.bytes() >= CAPACITY_BYTES_MIN).map(Self)
+    }
+
+    fn json(&self) -> Value {
+        self.0.json()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -420,9 +453,13 @@ mod tests {
             &["a.b:1", "1.2.3.4:80", "[::1]:9100"],
             &["", "a.b", "a.b:0", "a.b:65536", "::1:1:x", "a b:1"],
         );
-        accepts::<DoorNames>(&["", "a:1", "a:1, [::1]:2"], &["a", "a:1,", "http://a:1"]);
-        accepts::<Labels>(&["", "a=b", "a=b, c=", "a=b=c"], &["a", "=b", "a=b,a=c", "a=b,"]);
+        accepts::<DoorNames>(
+            &["", "a:1", "a:1, [::1]:2", "10.0.0.1:9100"],
+            &["a", "a:1,", "http://a:1", "0.0.0.0:9100", "a:1,[::]:9100", "10.0.0.1:0"],
+        );
+        accepts::<Labels>(&["", "a=b", "a=b, c=", "a=b=c"], &["a", "=b", "a=b,a=c", "a=b,", "a=\u{202e}b"]);
         accepts::<ByteRate>(&["1kB/s", "20MB/s"], &["", "20MB", "1B/s", "MB/s"]);
+        accepts::<Capacity>(&["16MiB", "500GB"], &["5", "16MB", "0", "lots"]);
         accepts::<LogFormat>(&["text", "json"], &["", "TEXT", "xml"]);
         accepts::<Memory>(&["32MiB", "1GiB"], &["", "31MiB", "0", "lots"]);
         accepts::<Option<Scheme>>(

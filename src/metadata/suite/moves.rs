@@ -190,11 +190,36 @@ pub(super) async fn a_node_is_drained_when_no_upload_can_reach_it(metadata: Meta
     metadata.write(RenewLease { holder: late, oldest: None }).await.unwrap();
     let again = drained().await.unwrap().unwrap();
     assert!(again > first);
+    let condemn = async |segment| {
+        let place = PiecePlace { piece: PieceNumber(0), node: 1, incarnation: Incarnation(1) };
+        let piece = CondemnedPiece { segment: SegmentId::from_bytes([segment; 16]), place };
+        metadata.write(CondemnPieces { pieces: vec![piece] }).await.unwrap();
+        piece
+    };
+    let before = condemn(8).await;
     assert_eq!(let_go(again).await.unwrap().unwrap().state, NodeState::Left);
     assert!(drained().await.unwrap().is_none(), "it has left");
-    let unknown = PiecePlace { piece: PieceNumber(0), node: 1, incarnation: Incarnation(1) };
-    let pieces = vec![CondemnedPiece { segment: SegmentId::from_bytes([9; 16]), place: unknown }];
-    metadata.write(CondemnPieces { pieces }).await.unwrap();
-    assert_eq!(metadata.read(PiecesToTrash { node: 1, limit: 1 }).await.unwrap(), [], "nobody could tell it");
+    let after = condemn(9).await;
+    volunteers::join_again(&metadata, 1).await;
+    let told = metadata.read(PiecesToTrash { node: 1, limit: 9 }).await.unwrap();
+    assert_eq!(told, [before, after], "its old pieces are not left on its disk when it is back");
+    metadata.close().await;
+}
+
+pub(super) async fn a_lease_that_was_given_back_holds_nothing_up(metadata: Metadata) {
+    let (lease, ..) = one_segment(&metadata).await;
+    volunteers::change(&metadata, 1, NodeChange::Drain).await.unwrap();
+    let drained = || metadata.write(IsDrained { node: 1 });
+    assert!(drained().await.unwrap().is_none(), "the upload that is leased may place a piece on it");
+    metadata.write(ReleaseLease { holder: lease.holder }).await.unwrap();
+    assert!(drained().await.unwrap().is_some());
+    let renewed = metadata.write(RenewLease { holder: lease.holder, oldest: None }).await;
+    assert!(matches!(renewed, Err(MetadataError::LeaseLost)), "nothing of it can be committed any more");
+    for holder in [3, 4] {
+        metadata.write(AcquireLease { holder: Holder([holder; 16]) }).await.unwrap();
+    }
+    metadata.write(ReleaseAllLeases).await.unwrap();
+    let renewed = metadata.write(RenewLease { holder: Holder([4; 16]), oldest: None }).await;
+    assert!(matches!(renewed, Err(MetadataError::LeaseLost)));
     metadata.close().await;
 }

@@ -48,6 +48,12 @@ pub(super) async fn join(metadata: &Metadata, node: u8) {
     redeem(metadata, node, token).await.unwrap();
 }
 
+/// Lets a node that had gone join by another token.
+pub(super) async fn join_again(metadata: &Metadata, node: u8) {
+    let token = token(metadata, node + 100, None, Some(1)).await;
+    redeem(metadata, node, token).await.unwrap();
+}
+
 pub(super) async fn change(metadata: &Metadata, node: u8, change: NodeChange) -> Result<NodeRow, ChangeRefusal> {
     metadata.write(ChangeNode { node: id(node), change, reason: Some("why".into()) }).await.unwrap()
 }
@@ -127,6 +133,13 @@ pub(super) async fn nodes_change_as_they_may(metadata: Metadata) {
                 }
             }
         }
+    }
+    // A new reason for what it is already is taken, and none takes nothing away.
+    join(&metadata, 90).await;
+    for (reason, kept) in [(Some("slow"), "slow"), (None, "slow"), (Some("still slow"), "still slow")] {
+        let reason = reason.map(str::to_owned);
+        let row = metadata.write(ChangeNode { node: id(90), change: Suspend, reason }).await.unwrap().unwrap();
+        assert_eq!((row.reason.as_deref(), find(&metadata, 90).await), (Some(kept), row.clone()));
     }
     metadata.close().await;
 }

@@ -3,10 +3,10 @@
 
 use std::collections::HashSet;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
 
 use super::queue::{Change, Draft, Keep, Reply, Stored};
 use super::record::{HEADER_BYTES, Header, Kind, body_checksum};
+use super::room::Space;
 use super::usage::{self, writable_bytes};
 use super::writer::{LOG_HEAD_BYTES, Writer};
 use super::{LogPosition, PieceState, StoreError};
@@ -82,17 +82,12 @@ impl Writer {
 
     /// Bytes that puts may take now: of the promised capacity, and of the disk.
     fn room(&self) -> u64 {
-        if self.no_room_until.is_some_and(|until| Instant::now() < until) {
+        if self.shared.room.was_used_up() {
             return 0;
         }
         let promised =
             writable_bytes(&self.shared.index(), self.shared.checkpoint_bytes.load(Ordering::Relaxed), &self.options);
-        let disk = match self.disk.space(&self.dir) {
-            Ok((free, total)) => free.saturating_sub(usage::disk_reserve(total)),
-            // The write itself will tell.
-            Err(_) => u64::MAX,
-        };
-        promised.min(disk).saturating_sub(LOG_HEAD_BYTES)
+        promised.min(Space::of(&*self.disk, &self.dir).for_puts).saturating_sub(LOG_HEAD_BYTES)
     }
 
     pub(super) fn admit_change(&mut self, batch: &mut Batch, change: Change, ids: &[PieceId], reply: Reply<usize>) {

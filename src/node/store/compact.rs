@@ -99,9 +99,7 @@ impl PieceStore {
     /// or less than compaction could give back.
     pub fn short_of_room(&self) -> bool {
         let usage = self.usage();
-        let reserve = |(free, total): (u64, u64)| free.saturating_sub(super::usage::disk_reserve(total));
-        let disk = self.inner.disk.space(&self.inner.dir).map_or(u64::MAX, reserve);
-        let room = usage.writable_bytes.min(disk);
+        let (room, disk) = (usage.writable_bytes, self.space().for_puts);
         room < usage.capacity_bytes.min(disk) / 8 || room < usage.dead_bytes
     }
 

@@ -27,6 +27,7 @@ mod queue;
 pub mod record;
 mod replay;
 mod report;
+mod room;
 mod scan;
 mod shared;
 mod usage;
@@ -52,6 +53,7 @@ use self::log::LogFile;
 use self::queue::{Change, Draft, Queue, Request, Stored};
 use self::record::{BODY_BYTES_MAX, Header, Kind, body_checksum};
 pub use self::report::{CompactReport, LogPosition, OpenReport, PieceInfo, PieceState, StoreOptions, Usage, Verified};
+use self::room::{Room, Space};
 use self::shared::Shared;
 use self::writer::{Active, Writer};
 use crate::types::{Epoch, PieceId};
@@ -98,6 +100,7 @@ impl PieceStore {
             queue: Queue::default(),
             position: AtomicU64::new(opened.position),
             failure: Mutex::default(),
+            room: Room::default(),
             damage: Damage::of(opened.report.lost.iter().chain(&opened.report.torn).copied()),
             checkpoint_bytes: AtomicU64::new(checkpoint::bytes(dir)),
         });
@@ -110,7 +113,6 @@ impl PieceStore {
             vouched: opened.vouched,
             next_log: opened.next_log,
             next_sequence: opened.position + 1,
-            no_room_until: None,
             since_checkpoint: 0,
             saving: None,
             stop_saving: Arc::default(),
@@ -241,8 +243,19 @@ impl PieceStore {
 
     /// Where the bytes are.
     pub fn usage(&self) -> Usage {
-        let checkpoint_bytes = self.inner.shared.checkpoint_bytes.load(Ordering::Relaxed);
-        usage::usage(&self.inner.shared.index(), checkpoint_bytes, &self.inner.options)
+        let Inner { shared, options, .. } = &*self.inner;
+        let (checkpoint_bytes, space) = (shared.checkpoint_bytes.load(Ordering::Relaxed), self.space());
+        usage::usage(&shared.index(), checkpoint_bytes, space, options)
+    }
+
+    fn space(&self) -> Space {
+        self.inner.shared.room.recent(&*self.inner.disk, &self.inner.dir)
+    }
+
+    /// Looks whether the folder and its logs are still there. If not, the store
+    /// is failed: what it holds can be read until it is closed, and no longer.
+    pub async fn check_folder(&self) -> Result<(), StoreError> {
+        self.ask(|reply| Request::Check { reply }).await
     }
 
     /// The durable log position.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::checkpoint::{self, Checkpoint};
-use super::disk::Disk;
+use super::disk::{Disk, no_room};
 use super::index::{Index, LogState};
 use super::log::{self, LogFile, NO_IDENTITY};
 use super::record::{HEADER_BYTES, Kind, Place, RecordError, decode};
@@ -76,8 +76,13 @@ pub(super) fn open(dir: &Path, log_bytes_max: u64, disk: &dyn Disk) -> Result<Op
 
 fn make_folders(dir: &Path, disk: &dyn Disk) -> Result<(), StoreError> {
     let logs = log::folder(dir);
+    let known = logs.is_dir();
     std::fs::create_dir_all(&logs).map_err(|error| StoreError::io("making", &logs, &error))?;
-    disk.sync_folder(dir).map_err(|error| StoreError::io("syncing", dir, &error))
+    match disk.sync_folder(dir) {
+        // A full disk can give the pieces that it has.
+        Err(error) if known && no_room(&error) => Ok(()),
+        synced => synced.map_err(|error| StoreError::io("syncing", dir, &error)),
+    }
 }
 
 /// How long a folder that is just being given free is waited for.
@@ -111,8 +116,11 @@ fn open_logs(dir: &Path, disk: &dyn Disk) -> Result<BTreeMap<u32, LogState>, Sto
         let file = OpenOptions::new().read(true).write(true).open(&path).map_err(doing)?;
         let length = file.metadata().map_err(doing)?.len();
         if length == 0 {
-            disk.remove(&path).map_err(doing)?;
-            continue;
+            match disk.remove(&path) {
+                // Some file systems need room for that, too. The next log gets another number.
+                Err(error) if !no_room(&error) => return Err(doing(error)),
+                _ => continue,
+            }
         }
         let identity = identity(&file, number)?;
         let file = Arc::new(LogFile { number, path: path.clone(), file });

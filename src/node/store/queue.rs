@@ -49,6 +49,8 @@ pub(super) enum Request {
     Seal { reply: Reply<()> },
     /// Unlink a log that nothing points to; `ids` had records in it. Answers whether it could be.
     Unlink { log: u32, ids: Vec<PieceId>, reply: Reply<bool> },
+    /// Look whether the folder and its logs are still there.
+    Check { reply: Reply<()> },
     /// Write a checkpoint and stop.
     Close { reply: Reply<()> },
 }
@@ -68,13 +70,13 @@ impl Request {
             Request::Put { draft, .. } => record(draft),
             Request::Change { ids, .. } => (ids.len() * HEADER_BYTES) as u64,
             Request::Move { records, .. } => records.iter().map(|keep| record(&keep.draft)).sum(),
-            Request::Seal { .. } | Request::Unlink { .. } | Request::Close { .. } => 0,
+            _ => 0,
         }
     }
 
     /// Whether it must be served by itself.
     fn alone(&self) -> bool {
-        matches!(self, Request::Seal { .. } | Request::Unlink { .. } | Request::Close { .. })
+        !matches!(self, Request::Put { .. } | Request::Change { .. } | Request::Move { .. })
     }
 
     fn ids(&self) -> Vec<PieceId> {
@@ -82,7 +84,7 @@ impl Request {
             Request::Put { draft, .. } => vec![draft.header.id],
             Request::Change { ids, .. } => ids.clone(),
             Request::Move { records, .. } => records.iter().map(|keep| keep.draft.header.id).collect(),
-            Request::Seal { .. } | Request::Unlink { .. } | Request::Close { .. } => Vec::new(),
+            _ => Vec::new(),
         }
     }
 }

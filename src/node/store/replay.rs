@@ -8,7 +8,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use super::disk::Disk;
+use super::disk::{Disk, no_room};
 use super::index::{Entry, Index};
 use super::log::LogFile;
 use super::record::{Header, Kind, Place};
@@ -95,9 +95,13 @@ impl<'a> Replay<'a> {
     }
 
     /// Makes what the file holds durable and drops it from the page cache: after
-    /// a failed fsync the cache may show what the disk never got.
+    /// a failed fsync the cache may show what the disk never got. What a full
+    /// disk had no room for is read as it is there, and so not taken for whole.
     fn settle(&self, file: &LogFile) -> Result<(), StoreError> {
-        self.disk.sync(&file.file).map_err(|error| StoreError::io("syncing", &file.path, &error))?;
+        match self.disk.sync(&file.file) {
+            Err(error) if !no_room(&error) => return Err(StoreError::io("syncing", &file.path, &error)),
+            _ => {}
+        }
         let _ = rustix::fs::fadvise(&file.file, 0, None, rustix::fs::Advice::DontNeed);
         Ok(())
     }

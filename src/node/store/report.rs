@@ -59,8 +59,10 @@ pub struct PieceInfo {
 }
 
 /// Where the bytes are. Live, trash, dead and overhead are together exactly
-/// the bytes of the files: logs and checkpoints. Nothing is allocated ahead, so
-/// `du` shows the same but for a started disk block per file and for folders.
+/// the bytes of the logs, and with the free bytes the capacity. Nothing is
+/// allocated ahead, so `du` shows the same but for a started disk block per
+/// file and for folders. The checkpoint is no part of them: it is paid for by
+/// what puts may add, where room for two of them is kept back.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Usage {
     /// Bytes of live pieces, headers included.
@@ -69,13 +71,17 @@ pub struct Usage {
     pub trash_bytes: u64,
     /// Bytes that compaction gives back.
     pub dead_bytes: u64,
-    /// Bytes of records that are not pieces, and of the checkpoint.
+    /// Bytes of records that are not pieces.
     pub overhead_bytes: u64,
-    /// Capacity less the bytes of the files.
+    /// Capacity less the bytes of the logs.
     pub free_bytes: u64,
-    /// Bytes that puts may still add: free bytes less what is kept back for
-    /// deletes and compaction. The disk may hold less.
+    /// Bytes that puts may still add to what was promised: free bytes less what
+    /// is kept back for deletes, checkpoints and compaction.
+    pub promised_bytes: u64,
+    /// The same, or what the disk has for puts if that is less, as of a moment ago.
     pub writable_bytes: u64,
+    /// Bytes that the file system has free, the last of which puts leave alone.
+    pub disk_free_bytes: u64,
     /// The promised capacity.
     pub capacity_bytes: u64,
     /// Pieces, live and in the trash.

@@ -7,6 +7,7 @@ use super::damage::Damage;
 use super::index::{Entry, Index};
 use super::log::LogFile;
 use super::queue::Queue;
+use super::room::Room;
 use crate::types::PieceId;
 
 /// What callers and the writer share. Only the writer changes pieces.
@@ -15,6 +16,7 @@ pub(super) struct Shared {
     pub queue: Queue,
     pub position: AtomicU64,
     pub failure: Mutex<Option<String>>,
+    pub room: Room,
     pub damage: Damage,
     /// Bytes of the checkpoint, and of one that is being written.
     pub checkpoint_bytes: AtomicU64,

@@ -2,6 +2,7 @@
 
 use super::index::Index;
 use super::record::HEADER_BYTES;
+use super::room::Space;
 use super::{StoreOptions, Usage};
 use crate::types::limits::LOG_BYTES_MAX;
 
@@ -29,8 +30,8 @@ pub(super) fn log_bytes_max(options: &StoreOptions) -> u64 {
     asked.min((options.capacity_bytes / 16).max(64 << 10)).max(HEADER_BYTES as u64 * 2)
 }
 
-/// Bytes that puts may still add, headers included, where checkpoints take
-/// `checkpoint_bytes` now.
+/// Bytes that puts may still add to what was promised, headers included, where
+/// checkpoints take `checkpoint_bytes` now.
 pub(super) fn writable_bytes(index: &Index, checkpoint_bytes: u64, options: &StoreOptions) -> u64 {
     let logs: u64 = index.logs.values().map(|log| log.length).sum();
     let pieces = index.pieces.len() as u64;
@@ -39,17 +40,20 @@ pub(super) fn writable_bytes(index: &Index, checkpoint_bytes: u64, options: &Sto
     options.capacity_bytes.saturating_sub(logs + checkpoints + pieces * DELETES_BYTES + compaction)
 }
 
-/// Adds up the logs and the checkpoints.
-pub(super) fn usage(index: &Index, checkpoint_bytes: u64, options: &StoreOptions) -> Usage {
+/// Adds up the logs. Checkpoints count against what puts may add, and nowhere
+/// else.
+pub(super) fn usage(index: &Index, checkpoint_bytes: u64, space: Space, options: &StoreOptions) -> Usage {
+    let promised_bytes = writable_bytes(index, checkpoint_bytes, options);
     let mut usage = Usage {
-        overhead_bytes: checkpoint_bytes,
         capacity_bytes: options.capacity_bytes,
         pieces: index.pieces.len() as u64,
         trashed: index.trashed,
-        writable_bytes: writable_bytes(index, checkpoint_bytes, options),
+        promised_bytes,
+        writable_bytes: promised_bytes.min(space.for_puts),
+        disk_free_bytes: space.free,
         ..Usage::default()
     };
-    let mut used = checkpoint_bytes;
+    let mut used = 0;
     for log in index.logs.values() {
         used += log.length;
         usage.live_bytes += log.live;

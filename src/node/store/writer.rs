@@ -8,11 +8,10 @@
 
 use std::fs::File;
 use std::io::{self, IoSlice};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
 
 use super::admit::{Answer, Batch};
 use super::checkpoint;
@@ -34,8 +33,6 @@ const CHECKPOINT_RECORDS_MIN: u64 = 4;
 /// A checkpoint is written again when a part of the pieces has changed: a
 /// sixty-fourth.
 const CHECKPOINT_PART: u64 = 64;
-/// How long puts are refused unseen after the disk had no room.
-const NO_ROOM_PAUSE: Duration = Duration::from_secs(1);
 
 /// The writer's own state; everything shared is in `Shared`.
 pub(super) struct Writer {
@@ -48,7 +45,6 @@ pub(super) struct Writer {
     pub vouched: u32,
     pub next_log: u32,
     pub next_sequence: u64,
-    pub no_room_until: Option<Instant>,
     pub since_checkpoint: u64,
     /// The checkpoint that is being written, and how to make that end.
     pub saving: Option<JoinHandle<()>>,
@@ -131,6 +127,9 @@ impl Writer {
                 Request::Unlink { log, ids, reply } => {
                     let _ = reply.send(self.unlink(log, &ids));
                 }
+                Request::Check { reply } => {
+                    let _ = reply.send(self.check_folder());
+                }
                 Request::Close { reply } => return Some((reply, self.save_checkpoint())),
             }
         }
@@ -182,7 +181,7 @@ impl Writer {
                 StoreError::Failed(reason)
             }
             Trouble::NoRoom => {
-                self.no_room_until = Some(Instant::now() + NO_ROOM_PAUSE);
+                self.shared.room.is_used_up();
                 let needed_bytes = drafts.iter().map(|draft| draft.header.record_bytes()).sum();
                 StoreError::Full { needed_bytes, writable_bytes: 0 }
             }
@@ -330,6 +329,27 @@ impl Writer {
         }
     }
 
+    /// Whether the folder and the logs that pieces are in still have their names.
+    fn check_folder(&self) -> Result<(), StoreError> {
+        if let Some(reason) = self.shared.failure() {
+            return Err(StoreError::Failed(reason));
+        }
+        let lock = self.dir.join(log::LOCK);
+        let gone = if is_gone(&lock, &self.lock) { Some(self.dir.clone()) } else { self.lost_log() };
+        let Some(gone) = gone else { return Ok(()) };
+        let reason = format!("{} is gone", gone.display());
+        self.shared.fail(reason.clone());
+        Err(StoreError::Failed(reason))
+    }
+
+    fn lost_log(&self) -> Option<PathBuf> {
+        // One without pieces may have been unlinked by a compaction that could not end.
+        let holds = |log: &&LogState| log.live + log.trash > 0;
+        let used: Vec<Arc<LogFile>> =
+            self.shared.index().logs.values().filter(holds).map(|log| Arc::clone(&log.file)).collect();
+        used.iter().find(|log| is_gone(&log.path, &log.file)).map(|log| log.path.clone())
+    }
+
     fn unlink(&mut self, number: u32, ids: &[PieceId]) -> Result<bool, StoreError> {
         let path = {
             let index = self.shared.index();
@@ -407,6 +427,15 @@ impl Writer {
 
     fn trouble(&self, error: &io::Error) -> Trouble {
         if no_room(error) { Trouble::NoRoom } else { Trouble::Io(error.to_string()) }
+    }
+}
+
+/// Whether a file has lost its name for certain: a disk that does not answer
+/// has not said so.
+fn is_gone(path: &Path, file: &File) -> bool {
+    match still_names(path, file, 0) {
+        Ok(named) => !named,
+        Err(error) => error.kind() == io::ErrorKind::NotFound,
     }
 }
 

@@ -88,6 +88,18 @@ async fn reopened(folder: &Path, door: impl ToString) -> NodeConfig {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_cannot_note_that_it_leaves_says_so_and_stays() {
+    let pair = Pair::new(Tuning::default()).await;
+    pair.node.serve_socket().unwrap();
+    // Where this cannot be removed, no new memory can be written.
+    let unfinished = pair.folder.path().join(format!("node.json{}", crate::env::UNFINISHED));
+    until(|| std::fs::create_dir(&unfinished).is_ok()).await;
+    let refused = local::leave(pair.folder.path()).await.unwrap_err().to_string();
+    assert!(refused.starts_with("the node could not note that it leaves, and stays: "), "{refused}");
+    assert!(!local::status(pair.folder.path()).await.unwrap().leaving);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn that_it_has_left_is_believed_of_a_refusal_only_if_the_node_was_about_to() {
     let left = Refusal::new(RefusalKind::Left, "this node has left");
     for leaving in [false, true] {
@@ -148,6 +160,7 @@ async fn the_socket_shows_the_node_and_outlives_kills_and_long_paths() {
     door.nodes().put_piece(node.node_id(), id(1), Epoch(1), piece(1, 100_000)).await.unwrap();
     door.nodes().tell_standing(node.node_id(), &standing(StandingKind::Active, None)).await.unwrap();
     let shown = local::status(&folder).await.unwrap();
+    assert!(shown.uptime_s > 0, "zero is for one that is stopped");
     assert_eq!((shown.node.as_str(), shown.state), (node.node_id().to_string().as_str(), NodeState::Serving));
     let disk = shown.disk.clone().unwrap();
     assert_eq!((disk.pieces, disk.used_bytes()), (1, shown.log_bytes));

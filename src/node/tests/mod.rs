@@ -300,6 +300,19 @@ async fn a_node_whose_folder_is_deleted_fails_in_words() {
     }
     assert!(matches!(outcome, Err(NodeError::Failed(_))), "{outcome:?}");
     assert!(nodes.is_connected(node));
+    let usage = nodes.usage(node).await.unwrap();
+    assert!(usage.failed && usage.writable_bytes == 0 && usage.free_bytes > 0, "{usage:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_whose_logs_are_deleted_says_so_without_being_given_anything() {
+    let pair = Pair::new(Tuning { ping_after: Duration::from_millis(100), ..Tuning::default() }).await;
+    let (nodes, node) = pair.nodes();
+    nodes.put_piece(node, id(1), Epoch(1), piece(1, 5000)).await.unwrap();
+    std::fs::remove_dir_all(pair.folder.path().join("logs")).unwrap();
+    until(|| nodes.status(node).unwrap().usage.failed).await;
+    assert!(pair.node.status().waiting_for[0].contains("logs/00000001.log is gone"));
+    assert_eq!(nodes.get_piece(node, id(1), 0..5000).await.unwrap(), piece(1, 5000), "it is still read");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -45,6 +45,9 @@ async fn the_default_scheme_grows_and_a_segment_keeps_its_own() {
     assert!(world.missing().is_some());
     world.grow(1).await;
     assert_eq!((world.transfer.scheme().to_string().as_str(), world.missing()), ("1/1/1/1", None));
+    world.change(0, NodeChange::Suspend).await;
+    assert!(world.missing().unwrap().starts_with("1 storage node must take what is written, and 0 can"));
+    world.change(0, NodeChange::Resume).await;
     let plan = world.transfer.plan();
     let bytes = ciphertext(plan.segment_bytes(), 3);
     world.grow(7).await;

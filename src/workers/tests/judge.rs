@@ -12,8 +12,10 @@ fn places(count: u16) -> Vec<PiecePlace> {
     (0..count).map(|piece| place(piece, piece.into())).collect()
 }
 
-const UP: Facts = Facts { state: NodeState::Active, present: true, domain: 0, sure: true };
-const AWAY: Facts = Facts { present: false, ..UP };
+const UP: Facts =
+    Facts { state: NodeState::Active, present: true, connected: true, domain: 0, failing: false, sure: true };
+const AWAY: Facts = Facts { present: false, connected: false, ..UP };
+const FAILING: Facts = Facts { failing: true, ..UP };
 const DRAINING: Facts = Facts { state: NodeState::Draining, ..UP };
 const GONE: Facts = Facts { state: NodeState::Gone, ..UP };
 
@@ -115,9 +117,28 @@ fn a_draining_node_is_emptied_and_counts_until_then() {
     let verdict = judged(&places(7), &[(2, DRAINING)], &[]);
     assert_eq!(verdict.removed_by(&[]), [], "but not fewer");
     assert_eq!(numbers(&verdict.plan()), [2]);
-    let away = Facts { present: false, ..DRAINING };
+    let away = Facts { present: false, connected: false, ..DRAINING };
     let verdict = judged(&places(8), &[(2, away)], &[]);
     assert_eq!((verdict.healthy, verdict.need()), (7, Some(Need::Draining)), "it need not be there for that");
+}
+
+/// What a process gives whose files are deleted is read as long as it runs, and
+/// counts as little as what is gone.
+#[test]
+fn what_only_a_process_still_has_is_made_anew_while_it_can_be_read() {
+    let failing: Vec<_> = (0..3).map(|node| (node, FAILING)).collect();
+    let verdict = judged(&places(6), &failing, &[]);
+    assert_eq!((verdict.healthy, verdict.margin()), (3, -1));
+    assert_eq!((verdict.is_readable(), verdict.is_lost(), verdict.need()), (true, false, Some(Need::Degraded)));
+    let plan = verdict.plan();
+    assert_eq!((numbers(&plan), plan.instead, plan.taken), (vec![0, 1, 2, 6], 3, vec![3, 4, 5]));
+    assert_eq!((plan.avoid, plan.again), (vec![], vec![]), "they are copied from there, and not put back");
+    let verdict = judged(&places(8), &failing[..1], &[]);
+    assert_eq!((verdict.healthy, verdict.need()), (7, Some(Need::Changed)), "though there are enough others");
+    assert_eq!(verdict.removed_by(&[placed(0, 8)]), [place(0, 0)]);
+    assert_eq!(verdict.removed_by(&[]), [place(0, 0)], "where nobody takes it, o others are enough");
+    let away: Vec<_> = (0..3).map(|node| (node, Facts { present: false, ..FAILING })).collect();
+    assert!(!judged(&places(6), &away, &[]).is_readable());
 }
 
 #[test]
@@ -160,10 +181,10 @@ proptest! {
     #[test]
     fn one_repair_is_enough(
         count in 4u16..=8,
-        states in prop::collection::vec(0u8..5, 8),
+        states in prop::collection::vec(0u8..6, 8),
         changed in prop::collection::vec(any::<bool>(), 8),
     ) {
-        let facts = |state| match state { 0 => DRAINING, 1 => AWAY, 2 => GONE, _ => UP };
+        let facts = |state| match state { 0 => DRAINING, 1 => AWAY, 2 => GONE, 3 => FAILING, _ => UP };
         let others: Vec<_> = (0u32..).zip(states).map(|(node, state)| (node, facts(state))).collect();
         let changed: Vec<u32> = (0..8).filter(|node| changed[*node as usize]).collect();
         let before = judged(&places(count), &others, &changed);
@@ -184,4 +205,15 @@ proptest! {
         prop_assert!(after.healthy >= before.healthy.min(7));
         prop_assert!(!before.is_degraded() || after.healthy >= 7);
     }
+}
+
+#[test]
+fn what_can_be_read_now_depends_on_who_is_connected() {
+    let off = Facts { connected: false, ..UP };
+    let away = |count: u32| (0..count).map(|node| (node, off)).collect::<Vec<_>>();
+    let verdict = judged(&places(8), &away(5), &[]);
+    assert!(!verdict.is_readable() && !verdict.is_lost() && verdict.need().is_none(), "they may be back in a minute");
+    let verdict = judged(&places(8), &away(4), &[]);
+    assert!(verdict.is_readable());
+    assert_eq!(verdict.hangs_on(), [4, 5, 6, 7], "one more, and it cannot be read");
 }

@@ -56,6 +56,11 @@ impl Volunteer {
         self.running = Some((Node::start(config).await.unwrap(), store));
     }
 
+    /// Ends it as a kill does: the files that only it had open are gone.
+    fn kill(&mut self) {
+        self.running = None;
+    }
+
     async fn stop(&mut self) {
         if let Some((node, store)) = self.running.take() {
             node.shutdown().await;
@@ -102,7 +107,7 @@ impl Town {
         let keys = KeyRing::new(secret, KeyVersion(1), env.clone());
         let objects = Objects::new(metadata.clone(), transfer.clone(), keys, epochs.clone(), env.clone());
         let (rest, short_rest) = (Duration::from_millis(300), Duration::from_millis(10));
-        let tuning = HealthTuning { rest, short_rest, page: 3, ..HealthTuning::default() };
+        let tuning = HealthTuning { rest, short_rest, settle: Duration::ZERO, page: 3, ..HealthTuning::default() };
         let health = HealthLoop::new(metadata.clone(), transfer.clone(), epochs.clone(), env.clone(), tuning);
         let watch = NodeWatch::new(metadata.clone(), transfer.clone(), health.watch(), env);
         let (nodes_there, bodies) = (Vec::new(), BTreeMap::new());
@@ -149,8 +154,17 @@ impl Town {
         self.transfer.fleet().refresh(&self.metadata).await.unwrap();
     }
 
+    async fn kill(&mut self, at: usize) {
+        self.nodes[at].kill();
+        self.until_gone(at).await;
+    }
+
     async fn stop(&mut self, at: usize) {
         self.nodes[at].stop().await;
+        self.until_gone(at).await;
+    }
+
+    async fn until_gone(&self, at: usize) {
         while self.door.nodes().is_connected(self.nodes[at].id) {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
@@ -232,8 +246,6 @@ impl Town {
         self.metadata.read(FindNode { node: self.nodes[at].id }).await.unwrap().unwrap().state
     }
 
-    /// Moves this process's lease past everything, as its renewal would in a
-    /// while. No upload can be committed until that.
     /// As if the lease were renewed now; answers when this process knows.
     async fn renew_lease(&self) {
         let holder = self.epochs.begin().lease().holder;

@@ -203,3 +203,22 @@ async fn serving_ends_when_the_last_request_does_or_the_time_is_over() {
     stuck.stop.send(()).unwrap();
     assert_eq!(stuck.served.await.unwrap(), 1, "a request that does not end is dropped");
 }
+
+#[tokio::test]
+async fn who_connects_and_says_nothing_takes_no_room_from_others() {
+    let server = start(None).await;
+    let mut silent = Vec::new();
+    for _ in 0..300 {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.2:0".parse().unwrap()).unwrap();
+        silent.push(socket.connect(server.address).await.unwrap());
+    }
+    let mut last = silent.pop().unwrap();
+    assert_eq!(last.read(&mut [0]).await.unwrap_or(0), 0, "so many of one source are hung up on");
+    let answer = raw(server.address, "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", b"").await;
+    assert!(answer.starts_with("HTTP/1.1 4"), "others are served: {answer}");
+    silent[0].write_all(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await.unwrap();
+    assert!(silent[0].read(&mut [0]).await.unwrap() > 0, "and those that came first");
+    server.stop.send(()).unwrap();
+    server.served.await.unwrap();
+}

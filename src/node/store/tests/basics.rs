@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::super::{PieceState, PieceStore, StoreError, StoreOptions};
-use super::{ROOMY, assert_adds_up, body, compact_all, id, open, whole};
+use super::{ROOMY, assert_adds_up, body, compact_all, id, open, own_figures, whole};
 use crate::types::Epoch;
 
 #[tokio::test]
@@ -95,15 +95,32 @@ async fn everything_survives_a_restart() {
             store.close().await.unwrap();
             assert_eq!(store.put(id(99), Epoch(1), body(1, 1)).await, Err(StoreError::Closed));
         }
-        let usage = store.usage();
+        let usage = own_figures(&store);
         drop(store);
         let (store, report) = open(dir.path(), &ROOMY);
         assert_eq!((report.from_checkpoint, report.pieces, report.damaged_records), (clean, 49, 0));
-        assert_eq!((store.usage(), store.position(), store.inventory(None, 100)), (usage, position, inventory));
+        assert_eq!((own_figures(&store), store.position(), store.inventory(None, 100)), (usage, position, inventory));
         assert_eq!(whole(&store, id(7)).await.unwrap(), body(7, 1007));
         assert!(store.put(id(99), Epoch(1), body(1, 1)).await.unwrap() > position);
         assert_eq!(std::fs::read_dir(dir.path().join("logs")).unwrap().count(), 1, "it appends to the same log");
     }
+}
+
+/// A checkpoint takes nothing from the figures of the logs, and is paid for by
+/// what was kept back for it.
+#[tokio::test]
+async fn a_checkpoint_costs_what_was_kept_back_for_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = StoreOptions { capacity_bytes: 16 << 20, log_bytes_max: 1 << 20 };
+    let (store, _) = open(dir.path(), &options);
+    for number in 0..50 {
+        store.put(id(number), Epoch(1), body(number, 1000)).await.unwrap();
+    }
+    let before = own_figures(&store);
+    store.close().await.unwrap();
+    assert!(dir.path().join("index.checkpoint").metadata().unwrap().len() > 50 * 44);
+    assert_eq!(own_figures(&store), before);
+    assert_adds_up(dir.path(), &store);
 }
 
 #[tokio::test]
@@ -283,6 +300,7 @@ async fn usage_adds_up_to_what_du_says() {
         let output = std::process::Command::new("du").args(["-s", "-k"]).arg(dir.path()).output().unwrap();
         let du = String::from_utf8(output.stdout).unwrap();
         let du: u64 = du.split_whitespace().next().unwrap().parse::<u64>().unwrap() * 1024;
+        let du = du - dir.path().join("index.checkpoint").metadata().map_or(0, |checkpoint| checkpoint.len());
         let files = std::fs::read_dir(dir.path().join("logs")).unwrap().count() as u64 + 4;
         let block = dir.path().metadata().unwrap().blksize();
         assert!(du >= said && du - said <= files * 2 * block, "{what}: du {du}, {usage:?} is {said}");

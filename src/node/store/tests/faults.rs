@@ -16,6 +16,9 @@ use crate::types::Epoch;
 
 const OPTIONS: StoreOptions = StoreOptions { capacity_bytes: 1 << 30, log_bytes_max: 4000 };
 
+/// Longer than what is known of the disk is believed.
+const SEEN_FOR: std::time::Duration = std::time::Duration::from_millis(1100);
+
 /// Fails some calls: those numbered `from` to `from + count - 1`.
 struct Faulty {
     calls: AtomicI64,
@@ -34,7 +37,7 @@ impl Faulty {
     fn call(&self) -> io::Result<()> {
         let number = self.calls.fetch_add(1, Ordering::SeqCst);
         let from = self.from.load(Ordering::SeqCst);
-        let fails = (from..from + self.count).contains(&number);
+        let fails = (from..from.saturating_add(self.count)).contains(&number);
         if fails { Err(self.errno.into()) } else { Ok(()) }
     }
 }
@@ -148,12 +151,84 @@ async fn a_full_disk_refuses_puts_and_goes_on() {
     let disk = Arc::new(Faulty::new(i64::MAX - 10, 1, rustix::io::Errno::NOSPC));
     let (store, _) = PieceStore::open_on(disk.clone(), dir.path(), OPTIONS).unwrap();
     store.put(id(1), Epoch(1), body(1, 400)).await.unwrap();
+    let before = store.usage();
+    assert_eq!(before.writable_bytes, before.promised_bytes);
     disk.free.store(64 << 20, Ordering::SeqCst);
+    std::thread::sleep(SEEN_FOR);
+    let usage = store.usage();
+    assert_eq!((usage.writable_bytes, usage.disk_free_bytes), (0, 64 << 20), "what is kept back is not for puts");
+    assert_eq!((usage.promised_bytes, usage.free_bytes), (before.promised_bytes, before.free_bytes));
     assert!(matches!(store.put(id(2), Epoch(1), body(2, 400)).await, Err(StoreError::Full { writable_bytes: 0, .. })));
     assert_eq!(whole(&store, id(1)).await, Some(body(1, 400)));
     assert_eq!(store.trash(&[id(1)]).await, Ok(1), "what is kept back is for deletes");
-    disk.free.store(1 << 40, Ordering::SeqCst);
+    disk.free.store((64 << 20) + 5000, Ordering::SeqCst);
+    std::thread::sleep(SEEN_FOR);
+    assert_eq!(store.usage().writable_bytes, 5000);
     store.put(id(2), Epoch(1), body(2, 400)).await.unwrap();
+}
+
+/// A quota is seen by no `statvfs`: only a write finds it.
+#[tokio::test]
+async fn a_write_without_room_shows_before_the_disk_does() {
+    let dir = quick_folder();
+    let disk = Arc::new(Faulty::new(i64::MAX - 10, 1, rustix::io::Errno::DQUOT));
+    let (store, _) = PieceStore::open_on(disk.clone(), dir.path(), OPTIONS).unwrap();
+    assert!(store.usage().writable_bytes > 0);
+    disk.from.store(disk.calls.load(Ordering::SeqCst), Ordering::SeqCst);
+    assert!(matches!(store.put(id(1), Epoch(1), body(1, 400)).await, Err(StoreError::Full { .. })));
+    assert_eq!(store.usage().writable_bytes, 0);
+}
+
+#[tokio::test]
+async fn a_full_disk_is_opened_and_gives_what_it_has() {
+    let dir = quick_folder();
+    let (store, _) = open(dir.path(), &OPTIONS);
+    let (there, gone) = busy(&store).await;
+    drop(store);
+    // What a crash leaves: a last log that ends within a record, and an empty one.
+    let last = std::fs::read_dir(dir.path().join("logs")).unwrap().map(|log| log.unwrap().path()).max().unwrap();
+    let mut torn = File::options().append(true).open(last).unwrap();
+    io::Write::write_all(&mut torn, &[7; 30]).unwrap();
+    File::create(dir.path().join("logs/000000ff.log")).unwrap();
+    let disk = Arc::new(Faulty::new(0, i64::MAX, rustix::io::Errno::NOSPC));
+    disk.free.store(0, Ordering::SeqCst);
+    let (store, report) = PieceStore::open_on(disk.clone(), dir.path(), OPTIONS).unwrap();
+    assert_eq!(report.lost, []);
+    assert_holds(&store, &there, &gone, "full").await;
+    assert!(matches!(store.put(id(99), Epoch(1), body(1, 400)).await, Err(StoreError::Full { .. })));
+    disk.from.store(i64::MAX, Ordering::SeqCst);
+    disk.free.store(1 << 40, Ordering::SeqCst);
+    store.put(id(99), Epoch(1), body(99, 400)).await.unwrap();
+    drop(store);
+    let (store, _) = open(dir.path(), &OPTIONS);
+    assert_holds(&store, &[there, vec![99]].concat(), &gone, "with room again").await;
+    assert_adds_up(dir.path(), &store);
+}
+
+/// Nobody need put anything for that.
+#[tokio::test]
+async fn a_folder_taken_away_is_noticed_by_looking() {
+    for what in ["nothing", "the folder", "the logs", "one log", "another store"] {
+        let dir = tempfile::tempdir().unwrap();
+        let (store, _) = open(dir.path(), &OPTIONS);
+        for number in 0..20 {
+            store.put(id(number), Epoch(1), body(number, 400)).await.unwrap();
+        }
+        store.trash(&[id(0)]).await.unwrap();
+        store.purge(&[id(0)]).await.unwrap();
+        store.compact().await.unwrap();
+        let logs = dir.path().join("logs");
+        match what {
+            "the folder" | "another store" => std::fs::remove_dir_all(dir.path()).unwrap(),
+            "the logs" => std::fs::remove_dir_all(logs).unwrap(),
+            "one log" => std::fs::remove_file(&store.inner.shared.find(&id(7)).unwrap().0.path).unwrap(),
+            _ => {}
+        }
+        let _other = (what == "another store").then(|| open(dir.path(), &OPTIONS));
+        assert_eq!(store.check_folder().await.is_err(), what != "nothing", "{what}");
+        assert_eq!(store.failure().is_some(), what != "nothing", "{what}");
+        assert_eq!(whole(&store, id(7)).await, Some(body(7, 400)), "{what}: what is open can be read");
+    }
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
-//! How many strangers wait at a door: at most so many from one source, and so
-//! few lines in the log that nobody can fill a disk by knocking.
+//! Strangers at a door or an S3 port: at most so many from one source may wait
+//! without a word, and so few lines are logged of them that nobody can fill a
+//! disk by knocking.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -10,26 +11,27 @@ use std::time::{Duration, Instant};
 const LINES_MAX: u32 = 20;
 const WINDOW: Duration = Duration::from_secs(10);
 
-/// Connections whose hello has not been judged, by where they come from: the
+/// Connections that have not said who they are, by where they come from: the
 /// address, or the first 64 bits of one of IPv6, which one host has whole.
-pub(super) struct Crowd {
+pub struct Crowd {
     per_source: usize,
     waiting: Mutex<HashMap<IpAddr, usize>>,
 }
 
 /// A place in the crowd, until it is dropped.
-pub(super) struct Place {
+pub struct Place {
     crowd: Arc<Crowd>,
     source: IpAddr,
 }
 
 impl Crowd {
-    pub(super) fn new(per_source: usize) -> Self {
+    /// A crowd with room for so many from one source.
+    pub fn new(per_source: usize) -> Self {
         Self { per_source: per_source.max(1), waiting: Mutex::default() }
     }
 
     /// A place for one more connection; none if its source has taken enough.
-    pub(super) fn enter(self: &Arc<Self>, peer: IpAddr) -> Option<Place> {
+    pub fn enter(self: &Arc<Self>, peer: IpAddr) -> Option<Place> {
         let source = source(peer);
         let mut waiting = self.waiting();
         let count = waiting.entry(source).or_default();
@@ -66,11 +68,11 @@ fn source(peer: IpAddr) -> IpAddr {
 
 /// Lets the first lines of every window through.
 #[derive(Default)]
-pub(super) struct Lines(Mutex<Option<(Instant, u32)>>);
+pub struct Lines(Mutex<Option<(Instant, u32)>>);
 
 impl Lines {
     /// Whether a line may be logged, and how many were left out before it.
-    pub(super) fn next(&self, now: Instant) -> Option<u32> {
+    pub fn next(&self, now: Instant) -> Option<u32> {
         let mut window = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match &mut *window {
             Some((since, count)) if now.saturating_duration_since(*since) < WINDOW => {
