@@ -2,9 +2,8 @@
 //!
 //! A gateway or worker holds a lease on the oldest epoch that it still writes
 //! in. Reclaim takes the oldest leased epoch first and condemns only older
-//! pieces; a lease is given back by a process that ends, and one that has run
-//! out is removed by reclaim alone. A commit whose lease is gone fails, so a
-//! clock that jumps loses nothing.
+//! pieces; a lease is given back by a process that ends, and one that has run out
+//! is removed by reclaim alone. A commit whose lease is gone fails. So a clock that jumps loses nothing.
 //!
 //! An epoch is handed out under the lock of its counter, which is held until
 //! the lease stands in the table. Who locks the counter first and looks at the
@@ -86,6 +85,7 @@ impl Operation for ReleaseLease {
     type Output = ();
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<(), MetadataError> {
+        tx.take_turn(true).await;
         tx.execute("DELETE FROM leases WHERE holder = ?1", params![&self.holder.0]).await.map(drop)
     }
 }
@@ -98,6 +98,7 @@ impl Operation for ReleaseAllLeases {
     type Output = ();
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<(), MetadataError> {
+        tx.take_turn(true).await;
         tx.execute("DELETE FROM leases", &[]).await.map(drop)
     }
 }

@@ -27,13 +27,13 @@ pub(super) async fn leave(tx: &mut Tx<'_>, spans: Vec<Vec<Span>>) -> Result<(), 
     Ok(())
 }
 
-/// Condemns pieces of segments that this transaction has for itself; those of a
-/// node that is gone too: it is told when it joins again.
+/// Condemns pieces of segments that this transaction has for itself.
 pub(super) async fn condemn(tx: &mut Tx<'_>, segments: &[(SegmentId, Vec<PiecePlace>)]) -> Result<(), MetadataError> {
     let mut pieces: Vec<CondemnedPiece> = Vec::new();
     for (segment, places) in segments {
         pieces.extend(places.iter().map(|place| CondemnedPiece { segment: *segment, place: *place }));
     }
+    // Those of a node that is gone too: it is told when it joins again.
     let sql = "INSERT INTO condemned (node_no, segment_id, piece, incarnation) VALUES (?1, ?2, ?3, ?4) \
                ON CONFLICT DO NOTHING";
     tx.execute_each(sql, &columns(&pieces, None)).await.map(drop)

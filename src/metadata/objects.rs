@@ -361,15 +361,16 @@ impl Operation for FindObject {
     type Output = Result<FoundObject, Refusal>;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Self::Output, MetadataError> {
-        let Some(bucket) = buckets::find(tx, &self.bucket).await? else {
+        let sql = "SELECT sequence, size_bytes, modified_ms, etag, checksum, headers, part_count, upload_id, body_id, \
+                   CASE WHEN ?3 = 1 THEN inline END FROM buckets LEFT JOIN objects \
+                   ON objects.bucket_no = buckets.bucket_no AND objects.key = ?2 WHERE buckets.name = ?1";
+        let wanted = i64::from(self.with_source);
+        let Some(row) = tx.first(sql, params![self.bucket.as_str(), self.key.as_bytes(), wanted]).await? else {
             return Ok(Err(Refusal::NoSuchBucket));
         };
-        let sql = "SELECT sequence, size_bytes, modified_ms, etag, checksum, headers, part_count, upload_id, body_id, \
-                   CASE WHEN ?3 = 1 THEN inline END FROM objects WHERE bucket_no = ?1 AND key = ?2";
-        let wanted = i64::from(self.with_source);
-        let Some(row) = tx.first(sql, params![bucket.number, self.key.as_bytes(), wanted]).await? else {
+        if row.maybe_u64(0)?.is_none() {
             return Ok(Err(Refusal::NoSuchKey));
-        };
+        }
         let source = if self.with_source { find_source(tx, &row).await? } else { Source::None };
         Ok(Ok(FoundObject { current: current(&row)?, source }))
     }

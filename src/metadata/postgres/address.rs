@@ -37,6 +37,7 @@ pub struct PostgresAddress {
     pub(super) authority: Option<PathBuf>,
 }
 
+const SECOND: Duration = Duration::from_secs(1);
 const SCHEMES: [&str; 2] = ["postgres://", "postgresql://"];
 
 /// Options of libpq that people may expect here.
@@ -107,7 +108,9 @@ impl PostgresAddress {
         if self.config.get_tcp_user_timeout().is_none() {
             self.config.tcp_user_timeout(silent);
         }
-        self.config.keepalives_idle(silent).keepalives_interval(silent / 4).keepalives_retries(3);
+        // The kernel counts in whole seconds.
+        let (idle, interval) = (silent.max(SECOND), (silent / 4).max(SECOND));
+        self.config.keepalives_idle(idle).keepalives_interval(interval).keepalives_retries(3);
     }
 }
 

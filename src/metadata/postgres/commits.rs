@@ -10,7 +10,7 @@
 use std::time::Duration;
 
 use super::super::tx::Param;
-use super::failure::{Failure, Remedy};
+use super::failure::Failure;
 use super::pool::Pool;
 
 /// How long receipts are kept.
@@ -49,20 +49,16 @@ impl Receipt {
         [Param::Int(self.made_ms), Param::Bytes(&self.key)]
     }
 
-    /// Whether it was committed. As often as it takes: the answer stays.
-    pub(super) async fn ask(&self, pool: &Pool) -> Result<bool, Failure> {
+    /// Whether it was committed; none if nobody can know any more. May be
+    /// asked as often as it takes: the answer stays.
+    pub(super) async fn ask(&self, pool: &Pool) -> Result<Option<bool>, Failure> {
         let connection = pool.get().await?;
         let (made_ms, key) = (&self.made_ms, &&self.key[..]);
         connection.client.execute(ASK, &[made_ms, key]).await?;
         let row = connection.client.query_one(ANSWER, &[made_ms, key]).await?;
         let (committed, now_ms): (i64, i64) = (row.try_get(0)?, row.try_get(1)?);
-        match committed {
-            1 => Ok(true),
-            _ if now_ms - self.made_ms > ASKED_WITHIN_MS => {
-                Err(Failure::unavailable("a commit's outcome cannot be known any more", Remedy::None))
-            }
-            _ => Ok(false),
-        }
+        let late = now_ms - self.made_ms > ASKED_WITHIN_MS;
+        Ok(if committed == 0 && late { None } else { Some(committed == 1) })
     }
 }
 

@@ -75,6 +75,9 @@ const FULL_FOR: Duration = Duration::from_secs(5);
 /// The engine.
 pub(super) struct Postgres {
     pool: Pool,
+    /// How long a statement is waited for: the server has cut it off before,
+    /// if it is there.
+    patience: Duration,
     writes: Semaphore,
     /// Of those that hold this process's lease.
     turns: Arc<RwLock<()>>,
@@ -106,6 +109,7 @@ impl Metadata {
             .map_err(|error| MetadataError::Unusable(error.to_string()))?;
         let engine = Arc::new(Postgres {
             pool,
+            patience: options.statement_timeout + Duration::from_secs(2),
             writes: Semaphore::new(WRITES_MAX as usize),
             turns: Arc::default(),
             opened: Instant::now(),
@@ -149,15 +153,15 @@ impl Postgres {
     async fn write_again_and_again<O: Operation>(&self, operation: &O) -> Result<O::Output, MetadataError> {
         let mut retry = Retry::new();
         loop {
-            match self.write_once(operation).await {
+            match self.write_once(operation, &retry).await {
                 Ok(output) => return Ok(output),
                 Err(failure) => retry.pause(failure).await?,
             }
         }
     }
 
-    async fn write_once<O: Operation>(&self, operation: &O) -> Result<O::Output, Failure> {
-        let mut session = self.session(Purpose::Write).await?;
+    async fn write_once<O: Operation>(&self, operation: &O, retry: &Retry) -> Result<O::Output, Failure> {
+        let mut session = self.session(Purpose::Write, retry).await?;
         let outcome = operation.run(&mut Tx { engine: On::Postgres(&mut session) }).await;
         let output = match outcome {
             Ok(output) => output,
@@ -178,32 +182,34 @@ impl Postgres {
     async fn find_out(&self, receipt: &Receipt) -> Result<bool, Failure> {
         let mut retry = Retry::for_commits();
         loop {
-            match receipt.ask(&self.pool).await {
-                Ok(committed) => return Ok(committed),
-                Err(failure) => {
-                    let reason = failure.error.to_string();
-                    let asked = retry.pause(failure).await;
-                    asked.map_err(|_| {
-                        tracing::error!(reason, "whether a commit was stored is not known");
-                        Failure::unavailable("whether it was stored is not known", Remedy::None)
-                    })?;
-                }
+            let asked = tokio::time::timeout(retry.left(), receipt.ask(&self.pool)).await;
+            let failure = match asked {
+                Ok(Ok(Some(committed))) => return Ok(committed),
+                Ok(Ok(None)) => break,
+                Ok(Err(failure)) => failure,
+                Err(_) => Failure::unavailable("it did not answer in time", Remedy::Reconnect),
+            };
+            // Whatever it is: it may pass, and then there is an answer.
+            if retry.pause(Failure { remedy: Remedy::Reconnect, ..failure }).await.is_err() {
+                break;
             }
         }
+        tracing::error!("whether a commit was stored in the metadata database is not known");
+        Err(Failure::unavailable("whether it was stored is not known", Remedy::None))
     }
 
     pub(super) async fn read<O: Operation>(&self, operation: O) -> Result<O::Output, MetadataError> {
         let mut retry = Retry::new();
         loop {
-            match self.read_once(&operation).await {
+            match self.read_once(&operation, &retry).await {
                 Ok(output) => return Ok(output),
                 Err(failure) => retry.pause(failure).await?,
             }
         }
     }
 
-    async fn read_once<O: Operation>(&self, operation: &O) -> Result<O::Output, Failure> {
-        let mut session = self.session(Purpose::Read).await?;
+    async fn read_once<O: Operation>(&self, operation: &O, retry: &Retry) -> Result<O::Output, Failure> {
+        let mut session = self.session(Purpose::Read, retry).await?;
         match operation.run(&mut Tx { engine: On::Postgres(&mut session) }).await {
             Ok(output) => {
                 session.end();
@@ -213,8 +219,10 @@ impl Postgres {
         }
     }
 
-    async fn session(&self, purpose: Purpose) -> Result<Session, Failure> {
-        Ok(Session::new(self.pool.get().await?, purpose, self.turns.clone()))
+    async fn session(&self, purpose: Purpose, retry: &Retry) -> Result<Session, Failure> {
+        let timeouts = Timeouts { wait: Some(retry.left()), ..self.pool.timeouts() };
+        let connection = self.pool.timeout_get(&timeouts).await?;
+        Ok(Session::new(connection, purpose, self.patience, self.turns.clone()))
     }
 
     pub(super) fn has_room(&self) -> bool {

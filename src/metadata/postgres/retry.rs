@@ -32,6 +32,11 @@ impl Retry {
         Self { until: Instant::now() + PATIENCE_FOR_COMMITS, ..Self::new() }
     }
 
+    /// How long it is still tried.
+    pub(super) fn left(&self) -> Duration {
+        self.until.saturating_duration_since(Instant::now()).max(LONGEST_PAUSE)
+    }
+
     /// Waits before the next attempt, longer each time; fails if there is to
     /// be none.
     pub(super) async fn pause(&mut self, failure: Failure) -> Result<(), MetadataError> {

@@ -6,9 +6,12 @@
 //! new and conflicts are failures; either way the operation is run again.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::{FutureExt, future};
 use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
+use tokio::time::error::Elapsed;
+use tokio::time::timeout;
 use tokio_postgres::Statement;
 use tokio_postgres::types::ToSql;
 
@@ -61,8 +64,14 @@ pub(in crate::metadata) struct Session {
     changed: bool,
     /// What the last failure asks for.
     remedy: Remedy,
+    /// How long the server is waited for.
+    patience: Duration,
     turns: Arc<RwLock<()>>,
     turn: Option<Turn>,
+}
+
+fn silent() -> Failure {
+    Failure::unavailable("it did not answer in time", Remedy::Reconnect)
 }
 
 type Params<'a> = Vec<&'a (dyn ToSql + Sync)>;
@@ -72,9 +81,9 @@ fn borrowed<'a>(params: &'a [Param<'a>]) -> Params<'a> {
 }
 
 impl Session {
-    pub(super) fn new(connection: Pooled, purpose: Purpose, turns: Arc<RwLock<()>>) -> Self {
+    pub(super) fn new(connection: Pooled, purpose: Purpose, patience: Duration, turns: Arc<RwLock<()>>) -> Self {
         let connection = Some(connection);
-        Self { connection, purpose, begun: false, changed: false, remedy: Remedy::None, turns, turn: None }
+        Self { connection, purpose, begun: false, changed: false, remedy: Remedy::None, patience, turns, turn: None }
     }
 
     pub(in crate::metadata) async fn query(
@@ -91,15 +100,18 @@ impl Session {
         let params = borrowed(params);
         let client = &self.connection()?.client;
         let rows = client.query(&statement, &params);
-        let rows = match begin {
-            None => rows.await,
-            // Sent in one go. It cannot do harm should there be no transaction: it only reads.
-            Some(begin) => {
-                let (begun, rows) = future::join(client.batch_execute(begin), rows).await;
-                begun.and(rows)
+        let rows = timeout(self.patience, async {
+            match begin {
+                None => rows.await,
+                // Sent in one go. It cannot do harm should there be no transaction: it only reads.
+                Some(begin) => {
+                    let (begun, rows) = future::join(client.batch_execute(begin), rows).await;
+                    begun.and(rows)
+                }
             }
-        };
-        rows.map_err(|error| self.failed(error))?.iter().map(values::row).collect()
+        });
+        let rows = rows.await;
+        self.judged(rows)?.iter().map(values::row).collect()
     }
 
     pub(in crate::metadata) async fn execute(
@@ -108,8 +120,9 @@ impl Session {
         params: &[Param<'_>],
     ) -> Result<usize, MetadataError> {
         let statement = self.prepare(Lock::None, sql, false).await?;
-        let changed = self.connection()?.client.execute(&statement, &borrowed(params)).await;
-        changed.map(|rows| rows as usize).map_err(|error| self.failed(error))
+        let params = borrowed(params);
+        let changed = timeout(self.patience, self.connection()?.client.execute(&statement, &params)).await;
+        self.judged(changed).map(|rows| rows as usize)
     }
 
     pub(in crate::metadata) async fn execute_each(
@@ -125,20 +138,21 @@ impl Session {
         for rows in rows.chunks(PIPELINE_MAX) {
             let client = &self.connection()?.client;
             let all = rows.iter().map(|row| async { client.execute(&statement, &borrowed(row)).await });
-            let all = future::join_all(all).await.into_iter().sum::<Result<u64, _>>();
-            changed += all.map_err(|error| self.failed(error))? as usize;
+            let all = timeout(self.patience, future::join_all(all)).await;
+            changed += self.judged(all.map(|all| all.into_iter().sum::<Result<u64, _>>()))? as usize;
         }
         Ok(changed)
     }
 
     async fn prepare(&mut self, lock: Lock, sql: &'static str, reads: bool) -> Result<Statement, MetadataError> {
-        let prepared = self.connection_mut()?.prepared(lock, sql).await;
-        let statement = prepared.map_err(|error| self.failed(error))?;
+        let patience = self.patience;
+        let prepared = timeout(patience, self.connection_mut()?.prepared(lock, sql)).await;
+        let statement = self.judged(prepared)?;
         self.changed |= !reads;
         if !self.begun && !reads {
             self.begun = true;
-            let begun = self.connection()?.client.batch_execute(self.purpose.begin()).await;
-            begun.map_err(|error| self.failed(error))?;
+            let begun = timeout(patience, self.connection()?.client.batch_execute(self.purpose.begin())).await;
+            self.judged(begun)?;
         }
         Ok(statement)
     }
@@ -151,10 +165,15 @@ impl Session {
         self.connection.as_mut().ok_or_else(|| MetadataError::Unavailable("its connection is gone".into()))
     }
 
-    fn failed(&mut self, error: tokio_postgres::Error) -> MetadataError {
-        let failure = Failure::from(error);
+    /// What came of a statement; a failure's remedy is kept for the end.
+    fn judged<T>(&mut self, outcome: Result<Result<T, tokio_postgres::Error>, Elapsed>) -> Result<T, MetadataError> {
+        let failure = match outcome {
+            Ok(Ok(outcome)) => return Ok(outcome),
+            Ok(Err(error)) => error.into(),
+            Err(_) => silent(),
+        };
         self.remedy = failure.remedy;
-        failure.error
+        Err(failure.error)
     }
 
     pub(in crate::metadata) fn overtaken(&mut self) -> MetadataError {
@@ -198,47 +217,47 @@ impl Session {
     /// Nothing was changed, so that it may as well be done again.
     async fn commit_nothing(&mut self) -> Commit {
         let Ok(connection) = self.connection() else { return Commit::Done };
-        match connection.client.batch_execute("COMMIT").await {
-            Ok(()) => {
+        let failure = match timeout(self.patience, connection.client.batch_execute("COMMIT")).await {
+            Ok(Ok(())) => {
                 self.begun = false;
-                Commit::Done
+                return Commit::Done;
             }
-            Err(error) => {
-                self.discard();
-                Commit::Failed(error.into())
-            }
-        }
+            Ok(Err(error)) => error.into(),
+            Err(_) => silent(),
+        };
+        self.discard();
+        Commit::Failed(failure)
     }
 
     /// The receipt and the commit go in one go: where the receipt is refused,
     /// the server makes a rollback of the commit.
     async fn commit_changes(&mut self) -> Commit {
-        let lost = || Failure::unavailable("its connection is gone", Remedy::Reconnect);
-        let Ok(connection) = self.connection_mut() else { return Commit::Failed(lost()) };
+        let patience = self.patience;
+        let Ok(connection) = self.connection_mut() else { return Commit::Failed(silent()) };
         let receipt = Receipt::new(connection.about_now_ms());
-        let statement = match connection.prepared(Lock::None, Receipt::LEAVE).await {
-            Ok(statement) => statement,
-            Err(error) => return Commit::Failed(error.into()),
-        };
-        let client = &connection.client;
-        let values = receipt.values();
-        let (left, committed) =
-            future::join(client.execute(&statement, &borrowed(&values)), client.batch_execute("COMMIT")).await;
-        match (left, committed) {
-            (Ok(_), Ok(())) => {
-                self.begun = false;
-                Commit::Done
-            }
-            (Err(error), Ok(())) => {
-                self.begun = false;
-                Commit::Failed(error.into())
-            }
-            (Ok(_), Err(error)) if failure::refuses_commit(&error) => Commit::Failed(error.into()),
-            (_, Err(error)) => {
+        let statement = match timeout(patience, connection.prepared(Lock::None, Receipt::LEAVE)).await {
+            Ok(Ok(statement)) => statement,
+            Ok(Err(error)) => return Commit::Failed(error.into()),
+            Err(_) => {
                 self.discard();
-                Commit::Unknown(receipt, error.into())
+                return Commit::Failed(silent());
             }
-        }
+        };
+        let values = receipt.values();
+        let values = borrowed(&values);
+        let client = &connection.client;
+        let both = future::join(client.execute(&statement, &values), client.batch_execute("COMMIT"));
+        let failure = match timeout(patience, both).await {
+            Ok((left, Ok(()))) => {
+                self.begun = false;
+                return left.map_or_else(|error| Commit::Failed(error.into()), |_| Commit::Done);
+            }
+            Ok((Ok(_), Err(error))) if failure::refuses_commit(&error) => return Commit::Failed(error.into()),
+            Ok((_, Err(error))) => error.into(),
+            Err(_) => silent(),
+        };
+        self.discard();
+        Commit::Unknown(receipt, failure)
     }
 
     /// Lets the connection go for good.

@@ -23,27 +23,20 @@ enum Cut {
     Before,
     /// It gets it, and its answer is lost.
     After,
+    /// Not at all, but nothing is carried any more.
+    Never,
 }
 
-/// A line to the server that breaks at every so-many-th commit.
-async fn fragile(port: u16, every: u32, cuts: Arc<AtomicU32>) -> u16 {
+/// The port of a line to the server that is asked at each commit what to do.
+async fn fragile(port: u16, cut: impl Fn() -> Option<Cut> + Clone + Send + Sync + 'static) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let own = listener.local_addr().unwrap().port();
-    let commits = Arc::new(AtomicU32::new(0));
     tokio::spawn(async move {
         while let Ok((client, _)) = listener.accept().await {
-            let (commits, cuts) = (commits.clone(), cuts.clone());
+            let cut = cut.clone();
             tokio::spawn(async move {
                 let server = TcpStream::connect(("127.0.0.1", port)).await?;
-                carry(client, server, || {
-                    let count = commits.fetch_add(1, Ordering::Relaxed) + 1;
-                    let cut = if count % (2 * every) == 0 { Cut::Before } else { Cut::After };
-                    count.is_multiple_of(every).then(|| {
-                        cuts.fetch_add(1, Ordering::Relaxed);
-                        cut
-                    })
-                })
-                .await
+                carry(client, server, cut).await
             });
         }
     });
@@ -68,6 +61,7 @@ async fn carry(client: TcpStream, server: TcpStream, cut: impl Fn() -> Option<Cu
                 back.abort();
                 return Ok(());
             }
+            Some(Cut::Never) => std::future::pending().await,
             Some(Cut::After) => {
                 back.abort();
                 to_server.write_all(bytes).await?;
@@ -84,6 +78,7 @@ async fn through(port: u16, database: &str) -> Metadata {
     let url = format!("postgres://postgres:{password}@127.0.0.1:{port}/{database}?sslmode=disable");
     let mut options = PostgresOptions::new(PostgresAddress::parse(&url).unwrap());
     options.connections = 6;
+    options.statement_timeout = Duration::from_secs(1);
     Metadata::open_postgres(options).await.unwrap()
 }
 
@@ -151,7 +146,15 @@ async fn a_commit_whose_answer_is_lost_is_found_out() {
     let (server, database, cuts) = (Server::shared(), fresh().await, Arc::new(AtomicU32::new(0)));
     let direct = open(server, &database).await;
     furnish(&direct).await;
-    let metadata = through(fragile(server.port(), 7, cuts.clone()).await, &database).await;
+    let (commits, counted) = (Arc::new(AtomicU32::new(0)), cuts.clone());
+    let at_every_seventh = move || {
+        let count = commits.fetch_add(1, Ordering::Relaxed) + 1;
+        count.is_multiple_of(7).then(|| {
+            counted.fetch_add(1, Ordering::Relaxed);
+            if count.is_multiple_of(14) { Cut::Before } else { Cut::After }
+        })
+    };
+    let metadata = through(fragile(server.port(), at_every_seventh).await, &database).await;
     let over = Arc::new(AtomicBool::new(false));
     let writing = tokio::spawn(write_until(metadata, over.clone()));
     tokio::time::sleep(Duration::from_secs(4)).await;
@@ -220,4 +223,32 @@ async fn a_server_that_crashes_is_waited_for() {
     server.control(&["start"]);
     metadata.write(small("key", "2".into(), WriteCondition::default())).await.unwrap().unwrap();
     assert_eq!(etag_of(&metadata, "key").await.as_deref(), Some("2"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_says_nothing_is_not_waited_for() {
+    let (server, database) = (Server::shared(), fresh().await);
+    furnish(&open(server, &database).await).await;
+    let silent = Arc::new(AtomicBool::new(false));
+    let asked = silent.clone();
+    let port = fragile(server.port(), move || asked.load(Ordering::Relaxed).then_some(Cut::Never)).await;
+    let metadata = through(port, &database).await;
+    silent.store(true, Ordering::Relaxed);
+    let writing = metadata.clone();
+    let write = tokio::spawn(async move { writing.write(small("key", "1".into(), WriteCondition::default())).await });
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    silent.store(false, Ordering::Relaxed);
+    let waited = Instant::now();
+    write.await.unwrap().unwrap().unwrap();
+    assert!(waited.elapsed() < Duration::from_secs(8), "{:?}", waited.elapsed());
+    assert_eq!(etag_of(&metadata, "key").await.as_deref(), Some("1"));
+
+    // One that takes connections and never says a word.
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let address = PostgresAddress::parse(&format!("postgres://a@127.0.0.1:{port}/b")).unwrap();
+    let mut options = PostgresOptions::new(address);
+    options.connect_timeout = Duration::from_millis(300);
+    let refused = Metadata::open_postgres(options).await.err().unwrap();
+    assert!(refused.to_string().contains("did not answer in time"), "{refused}");
 }
