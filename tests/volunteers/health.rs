@@ -59,7 +59,7 @@ fn logs_that_are_deleted_under_a_node_are_noticed_while_it_runs() {
     }
     let told = gateway.wait_status("the loss of three stores", |status| {
         status["warnings"].to_string().contains("has lost its piece store")
-            && status["warnings"].to_string().contains("and 2 more")
+            && status["warnings"].to_string().contains("and so have 2 more")
     });
     assert_eq!(told["segments"]["lost"], 0, "{told:#}");
     assert_eq!(gateway.row(&nodes[0].id())["store_failed"], true);
