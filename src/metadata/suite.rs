@@ -14,8 +14,10 @@ mod statements;
 mod tls;
 mod together;
 mod volunteers;
+mod waits;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
 
 use rand::rngs::SmallRng;
 use rand::seq::IndexedRandom;
@@ -138,7 +140,8 @@ struct Model {
     unsettled: BTreeSet<Placed>,
     repairs: Vec<moves::Repair>,
     claims: BTreeMap<SegmentId, Incarnation>,
-    uploads: Vec<(ObjectKey, UploadId)>,
+    /// Those of other models, too, where they run together.
+    uploads: Arc<Mutex<Vec<(ObjectKey, UploadId)>>>,
 }
 
 impl Model {
@@ -261,7 +264,7 @@ impl Model {
     }
 
     fn some_upload(&mut self) -> Option<(ObjectKey, UploadId)> {
-        self.uploads.choose(&mut self.dice).cloned()
+        self.uploads.lock().unwrap().choose(&mut self.dice).cloned()
     }
 
     async fn begin_upload(&mut self) {
@@ -270,7 +273,7 @@ impl Model {
         let bucket = self.bucket.clone();
         let create = CreateMultipart { bucket, key: key.clone(), upload, headers, checksum: None, now };
         match self.metadata.write(create).await.unwrap() {
-            Ok(()) => self.uploads.push((key, upload)),
+            Ok(()) => self.uploads.lock().unwrap().push((key, upload)),
             Err(refusal) => assert_eq!(refusal, Refusal::NoSuchBucket),
         }
     }
@@ -335,7 +338,7 @@ impl Model {
         let object = self.object(key, spans);
         let parts = kept.into_iter().map(|part| (part.number, part.spans)).collect();
         if self.metadata.write(CompleteObject { object, upload, parts }).await.unwrap().is_ok() {
-            self.uploads.retain(|(_, known)| *known != upload);
+            self.uploads.lock().unwrap().retain(|(_, known)| *known != upload);
         }
     }
 
@@ -345,7 +348,7 @@ impl Model {
         let _ = self.metadata.write(AbortUpload { upload: find }).await.unwrap();
         // Sometimes it is used after its end: everything on it is refused.
         if self.dice.random_ratio(3, 4) {
-            self.uploads.retain(|(_, known)| *known != upload);
+            self.uploads.lock().unwrap().retain(|(_, known)| *known != upload);
         }
     }
 
@@ -395,7 +398,7 @@ impl Model {
             unsettled: BTreeSet::new(),
             repairs: Vec::new(),
             claims: BTreeMap::new(),
-            uploads: Vec::new(),
+            uploads: Arc::default(),
         }
     }
 
@@ -404,7 +407,7 @@ impl Model {
         let keys = (0..6).map(|number| ObjectKey::new(format!("key-{number}")).unwrap());
         let objects = keys.map(|key| (key, WriteCondition::default())).collect();
         let _ = self.metadata.write(DeleteObjects { bucket: self.bucket.clone(), objects }).await.unwrap();
-        while !self.uploads.is_empty() {
+        while !self.uploads.lock().unwrap().is_empty() {
             self.abort().await;
         }
         self.release(100).await;

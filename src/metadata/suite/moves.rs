@@ -81,7 +81,7 @@ impl Model {
 }
 
 /// Nodes 1 to 4, and a segment with pieces on the first three.
-async fn one_segment(metadata: &Metadata) -> (Lease, SegmentId, Vec<PiecePlace>) {
+pub(super) async fn one_segment(metadata: &Metadata) -> (Lease, SegmentId, Vec<PiecePlace>) {
     for node in 1..=4 {
         volunteers::join(metadata, node).await;
     }
@@ -118,7 +118,7 @@ async fn one_segment(metadata: &Metadata) -> (Lease, SegmentId, Vec<PiecePlace>)
     (lease, segment, pieces)
 }
 
-async fn claim(metadata: &Metadata, segment: SegmentId) -> Incarnation {
+pub(super) async fn claim(metadata: &Metadata, segment: SegmentId) -> Incarnation {
     metadata.write(ClaimSegment { segment }).await.unwrap().unwrap().1
 }
 

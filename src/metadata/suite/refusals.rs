@@ -78,7 +78,8 @@ fn fail_with(database: &str, code: &str) {
     Server::shared().sql(database, &sql);
 }
 
-#[tokio::test]
+// The server is asked for something while a write goes on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn failures_are_told_apart() {
     let (server, database) = (Server::shared(), fresh().await);
     let metadata = open(server, &database).await;

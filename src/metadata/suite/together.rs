@@ -63,11 +63,14 @@ impl Model {
 
 async fn everybody_at_once(seed: u64, tasks: u64, steps: usize) {
     let gateways = gateways(3).await;
+    let mut whole = Model::new(gateways[0].clone(), seed).await;
     let mut running = Vec::new();
     for task in 0..tasks {
+        let uploads = whole.uploads.clone();
         let metadata = gateways[task as usize % gateways.len()].clone();
         running.push(tokio::spawn(async move {
             let mut model = Model::new(metadata, seed ^ ((task + 1) << 56)).await;
+            model.uploads = uploads;
             for _ in 0..steps {
                 match model.dice.random_range(0..60) {
                     0 => model.replace_bucket().await,
@@ -78,7 +81,6 @@ async fn everybody_at_once(seed: u64, tasks: u64, steps: usize) {
             model
         }));
     }
-    let mut whole = Model::new(gateways[0].clone(), seed).await;
     for task in running {
         let mut model = task.await.unwrap();
         while !model.repairs.is_empty() {
@@ -86,7 +88,6 @@ async fn everybody_at_once(seed: u64, tasks: u64, steps: usize) {
         }
         whole.settled.append(&mut model.settled);
         whole.unsettled.append(&mut model.unsettled);
-        whole.uploads.append(&mut model.uploads);
     }
     whole.audit(false).await;
     whole.clear().await;
