@@ -16,7 +16,7 @@ const SLOW: f32 = 3.0;
 const USUAL: f32 = 2.0;
 /// A node that is given up so often in a row, each time when the usual time was
 /// long over, is slow, however short those times are.
-const GIVEN_UP_MAX: u32 = 4;
+const GIVEN_UP_MAX: u32 = 2;
 /// A request is overdue, and its node slow until it answers, after so many
 /// times what is late; and not before the second. With many requests in flight
 /// some are always a little late, at every node.
