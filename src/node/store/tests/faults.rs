@@ -205,6 +205,13 @@ async fn a_full_disk_is_opened_and_gives_what_it_has() {
     assert_adds_up(dir.path(), &store);
 }
 
+/// Although the store may be putting files in.
+fn remove_folder(path: &Path) {
+    while path.exists() {
+        let _ = std::fs::remove_dir_all(path);
+    }
+}
+
 /// Nobody need put anything for that.
 #[tokio::test]
 async fn a_folder_taken_away_is_noticed_by_looking() {
@@ -219,8 +226,8 @@ async fn a_folder_taken_away_is_noticed_by_looking() {
         store.compact().await.unwrap();
         let logs = dir.path().join("logs");
         match what {
-            "the folder" | "another store" => std::fs::remove_dir_all(dir.path()).unwrap(),
-            "the logs" => std::fs::remove_dir_all(logs).unwrap(),
+            "the folder" | "another store" => remove_folder(dir.path()),
+            "the logs" => remove_folder(&logs),
             "one log" => std::fs::remove_file(&store.inner.shared.find(&id(7)).unwrap().0.path).unwrap(),
             _ => {}
         }
@@ -267,7 +274,7 @@ async fn a_folder_taken_away_while_it_runs_acknowledges_nothing() {
         if used {
             store.put(id(1), Epoch(1), body(1, 400)).await.unwrap();
         }
-        std::fs::remove_dir_all(dir.path()).unwrap();
+        remove_folder(dir.path());
         assert!(matches!(store.put(id(2), Epoch(1), body(2, 400)).await, Err(StoreError::Failed(_))));
         assert_eq!(store.stat(&id(2)), None);
         assert!(store.failure().is_some());
@@ -288,7 +295,7 @@ async fn a_folder_taken_away_while_it_runs_acknowledges_nothing() {
 async fn a_folder_replaced_by_another_store_is_not_written_to() {
     let dir = tempfile::tempdir().unwrap();
     let (old, _) = open(dir.path(), &ROOMY);
-    std::fs::remove_dir_all(dir.path()).unwrap();
+    remove_folder(dir.path());
     let (new, _) = open(dir.path(), &ROOMY);
     assert!(matches!(old.put(id(1), Epoch(1), body(1, 400)).await, Err(StoreError::Failed(_))));
     new.put(id(2), Epoch(1), body(2, 400)).await.unwrap();
