@@ -26,6 +26,7 @@ pub const MIGRATIONS: &[Migration] = &[
     Migration { both: V1, postgres: "" },
     Migration { both: V2, postgres: "" },
     Migration { both: "", postgres: V3_POSTGRES },
+    Migration { both: V4, postgres: "" },
 ];
 
 const V1: &str = "
@@ -235,4 +236,33 @@ CREATE TABLE commits (
     committed INTEGER NOT NULL,
     PRIMARY KEY (made_ms, commit_key)
 );
+";
+
+/// Many gateways: who does what only one may do, the segments that wait for
+/// repair, and whether this database is the one in use.
+const V4: &str = "
+-- Tasks that one process at a time does, and until when on the database's
+-- clock it is that one's.
+CREATE TABLE tasks (
+    name BLOB PRIMARY KEY,
+    holder BLOB NOT NULL,
+    expires_ms INTEGER NOT NULL,
+    state BLOB
+) WITHOUT ROWID;
+
+-- Segments that wait for repair, those nearest to loss first.
+CREATE TABLE repairs (
+    segment_id BLOB PRIMARY KEY,
+    hopeless INTEGER NOT NULL,
+    margin INTEGER NOT NULL,
+    need INTEGER NOT NULL,
+    holder BLOB,
+    taken_until_ms INTEGER
+) WITHOUT ROWID;
+CREATE INDEX repairs_by_rank ON repairs (hopeless, margin, need);
+
+-- While a copy of this database is made: 1 in the one that is filled, 2 in
+-- the one that it was made of; and where that one is.
+ALTER TABLE cluster ADD COLUMN moving INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE cluster ADD COLUMN moved_to BLOB;
 ";

@@ -131,7 +131,7 @@ async fn many_may_start_at_once() {
     for start in starts {
         start.await.unwrap();
     }
-    assert_eq!(server.sql(&database, "SELECT version FROM schema_version"), "3");
+    assert_eq!(server.sql(&database, "SELECT version FROM schema_version"), "4");
 }
 
 #[tokio::test]
