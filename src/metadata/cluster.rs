@@ -1,5 +1,7 @@
 //! The one row that says whose database this is.
 
+use super::copy::read_standing;
+use super::dialect::Lock;
 use super::tx::{MetadataError, Operation, Tx, params};
 use crate::types::{ClusterId, Generation, KeyVersion};
 
@@ -28,15 +30,22 @@ impl Operation for OpenCluster {
                       VALUES (1, ?1, 1, 1, ?2) ON CONFLICT (one) DO NOTHING";
         let now = tx.now().await?;
         tx.execute(insert, params![self.cluster.as_bytes(), now]).await?;
-        let row = tx.first("SELECT cluster_id, generation, key_version FROM cluster WHERE one = 1", &[]).await?;
-        let row = row.ok_or_else(|| MetadataError::Corrupt("the cluster's row is missing".into()))?;
-        let found = ClusterId::from_bytes(row.array(0)?);
+        let standing = read_standing(tx, Lock::None).await?;
+        let standing = standing.ok_or_else(|| MetadataError::Corrupt("the cluster's row is missing".into()))?;
+        let found = standing.cluster;
         if found != self.cluster {
             return Err(MetadataError::Unusable(format!(
                 "the metadata database belongs to another cluster ({found}); the secret in this data directory is of {}",
                 self.cluster
             )));
         }
-        Ok(ClusterRow { cluster: found, generation: Generation(row.u64(1)?), key_version: KeyVersion(row.u32(2)?) })
+        match standing.refusal() {
+            Some(refusal) => Err(refusal),
+            None => Ok(ClusterRow {
+                cluster: found,
+                generation: standing.generation,
+                key_version: KeyVersion(standing.key_version),
+            }),
+        }
     }
 }

@@ -21,6 +21,7 @@ mod buckets;
 mod checksums;
 mod cluster;
 mod codec;
+mod copy;
 mod damage;
 mod dialect;
 mod doors;
@@ -45,6 +46,7 @@ mod uploads;
 pub use bodies::{NewBody, PartRecord, Span};
 pub use buckets::{BucketRow, CreateBucket, CreatedBucket, DeleteBucket, DeletedBucket, FindBucket, ListBuckets};
 pub use cluster::{ClusterRow, OpenCluster};
+pub use copy::{CopiedTable, CopyError, CopyProgress, CopyReport, CopySide, cancel, cluster_of, copy};
 pub use damage::{ListDamage, RecordDamage};
 pub use doors::{CloseDoor, ListDoors, RegisterDoor};
 pub use epochs::{AcquireLease, Holder, Lease, ReleaseAllLeases, ReleaseLease, RenewLease};
@@ -53,7 +55,8 @@ pub use garbage::{
 };
 pub use list::{ListObjects, ListUploads, ListedPage, ListedRow, ListedUpload, ListedUploads};
 pub use nodes::{
-    FindNode, ListNodes, NodeRow, NodeSpace, NodeState, PlaceNode, ReadClock, RecordHello, RecordSeen, SeenNode,
+    FindNode, LeavePlace, ListNodes, NodeRow, NodeSpace, NodeState, PlaceNode, ReadClock, RecordHello, RecordSeen,
+    SeenNode,
 };
 pub use objects::{
     CommitObject, CommitShared, CopyObject, Current, DeleteObjects, FindObject, FindStreams, FoundObject, InlineStream,

@@ -232,6 +232,20 @@ impl Operation for PlaceNode {
     }
 }
 
+/// A node that `cairn up` ran is run by itself from now on.
+pub struct LeavePlace {
+    /// The node.
+    pub node: NodeId,
+}
+
+impl Operation for LeavePlace {
+    type Output = ();
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<(), MetadataError> {
+        tx.execute("UPDATE nodes SET place = NULL WHERE node_id = ?1", params![self.node.as_bytes()]).await.map(drop)
+    }
+}
+
 /// What a node said of itself when it came. Answers whether it has gone back
 /// behind what was recorded: then what it acknowledged since is missing.
 pub struct RecordHello {

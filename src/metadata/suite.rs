@@ -3,13 +3,14 @@
 //! alive is condemned, nothing that is dead stays behind, while repairs move
 //! pieces, overtake each other and crash.
 
+mod copies;
 mod engines;
 mod lists;
 mod moves;
 mod outages;
 mod refusals;
 #[path = "../../tests/support/postgres.rs"]
-mod server;
+pub(super) mod server;
 mod statements;
 mod tls;
 mod together;
