@@ -1,5 +1,6 @@
 //! The README's section on growing up, run as it is written: from `cairn up` to
-//! two gateways on a PostgreSQL, with everything that was stored before.
+//! two gateways on a PostgreSQL, with everything that was stored before; and all
+//! the way back.
 
 use std::path::Path;
 use std::time::Duration;
@@ -40,8 +41,7 @@ fn access(daemon: &mut Daemon, data: &Path) -> Access {
 fn the_section_on_growing_up_works_as_written() {
     let work = WorkDir::new("growing");
     let (one, two) = (work.join("cairn-data"), work.join("second"));
-    let up = Invocation::new(CAIRN, work.path()).args(["up", "--listen", "127.0.0.1:0", "--data"]).arg(&one);
-    let mut up = up.start(&work.join("up.log"));
+    let mut up = start_up(&work, &one);
     let before = access(&mut up, &one);
     let objects = Objects::put_by(Client::new(&before), "before", 2);
     assert!(up.stop(Signal::TERM, Duration::from_secs(20)).is_some_and(|status| status.success()), "{}", up.story());
@@ -69,4 +69,17 @@ fn the_section_on_growing_up_works_as_written() {
         clients[at % 2].put(&path, &bytes).expect("an answer").ok(&path);
         assert!(clients[(at + 1) % 2].get(&path).expect("an answer").ok(&path).body == bytes, "{path} has changed");
     }
+    drop(shell);
+    let back = ["metadata", "copy", "--from-file", "database", "--to", "sqlite:cairn-data"];
+    Invocation::new(CAIRN, work.path()).args(back).current_dir(work.path()).run();
+    std::fs::remove_file(one.join("s3.env")).expect("it was read before");
+    let mut up = start_up(&work, &one);
+    let client = Client::new(&access(&mut up, &one));
+    objects.check_by(&client);
+    client.get("/before/new-3").expect("an answer").ok("what was stored meanwhile");
+}
+
+fn start_up(work: &WorkDir, data: &Path) -> Daemon {
+    let up = Invocation::new(CAIRN, work.path()).args(["up", "--listen", "127.0.0.1:0", "--data"]).arg(data);
+    up.start(&work.join("up.log"))
 }

@@ -147,7 +147,10 @@ fn a_move_that_is_killed_has_a_way_out() {
     let elsewhere = metadata(&work, &["copy", "--from", &here, "--to", "sqlite:elsewhere"]).outcome();
     refused(&elsewhere, &["was moved to the PostgreSQL", "go on with that"]);
     refused(&metadata(&work, &cancel).outcome(), &["is complete"]);
-    gateway.restart(Signal::TERM, &["--scheme", "1/1/2/3", "--metadata-file", &work.join("database").display().to_string()]);
+    gateway.restart(
+        Signal::TERM,
+        &["--scheme", "1/1/2/3", "--metadata-file", &work.join("database").display().to_string()],
+    );
     for number in [0, 150, 299] {
         let path = format!("/bucket/{number}");
         assert_eq!(gateway.client().get(&path).expect("an answer").ok(&path).body, path.as_bytes());

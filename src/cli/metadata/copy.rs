@@ -13,7 +13,7 @@ use crate::cli::{Failure, answer, reserve, say, text};
 use crate::metadata::{CopyProgress, CopyReport, cluster_of, copy};
 
 /// How often it is said how far the copy is.
-const SAY_EVERY: Duration = Duration::from_secs(2);
+const SAY_EVERY: Duration = Duration::from_secs(5);
 
 /// Move the metadata to another database, and go on there.
 ///

@@ -174,7 +174,8 @@ pub async fn copy(
     }
     let generation = standing.generation;
     target.write(Claim { source: standing, place: target.place.clone() }).await?;
-    source.write(Fence { generation, moved_to: target.place.clone() }).await?;
+    let fence = || Fence { generation, moved_to: target.place.clone() };
+    source.write(fence()).await?;
     let mut copying = Copying { source, target, generation, rows_written: 0, progress };
     copying.count().await;
     for table in ALL.iter() {
@@ -187,6 +188,8 @@ pub async fn copy(
     }
     let rows_written = copying.rows_written;
     let sequences = source.read(ReadSequences).await?;
+    // Nobody has taken the source back meanwhile.
+    source.write(fence()).await?;
     let generation = target.write(Finish { generation, sequences }).await?;
     Ok(CopyReport { generation, rows_written, tables })
 }

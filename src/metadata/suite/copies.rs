@@ -186,6 +186,47 @@ async fn who_writes_meanwhile_is_stopped_and_loses_nothing() {
     }
 }
 
+/// Lines to the server break again and again, and a commit may have been lost
+/// or not: the copy goes on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lines_that_break_do_not_end_a_copy() {
+    let folder = tempfile::tempdir().unwrap();
+    let (one, two) = (sqlite(folder.path(), "one.db"), postgres().await);
+    fill(&one, 2500).await;
+    Model::new(one.metadata.clone(), random::seed()).await.put().await;
+    let copying = async { copy_now(&one, &two).await.unwrap() };
+    let kill = format!(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{}' AND pid <> pg_backend_pid()",
+        two.place
+    );
+    let killing = async {
+        for _ in 0..12 {
+            let kill = kill.clone();
+            tokio::task::spawn_blocking(move || Server::shared().sql("postgres", &kill)).await.unwrap();
+        }
+    };
+    let (report, ()) = tokio::join!(copying, killing);
+    assert_eq!(report.generation, Generation(2));
+    check(&one, &two, 2).await;
+}
+
+/// Who takes the source back while a copy is made of it, because its target
+/// was said to be gone, keeps that copy from being finished.
+#[tokio::test]
+async fn a_copy_of_what_was_taken_back_is_not_finished() {
+    let (one, two) = (postgres().await, postgres().await);
+    fill(&one, 10).await;
+    let (progress, mut heard) = watch::channel(CopyProgress::default());
+    let taking_back = async {
+        heard.wait_for(|progress| progress.verifying).await.unwrap();
+        cancel(&one, None).await.unwrap()
+    };
+    let (copied, was_fenced) = tokio::join!(copy(&one, &two, &progress), taking_back);
+    assert!(was_fenced && copied.is_err(), "{copied:?}");
+    assert_eq!(generation(&one).await, Ok(Generation(3)));
+    assert!(generation(&two).await.is_err());
+}
+
 #[tokio::test]
 async fn a_move_that_was_not_finished_is_taken_back() {
     let folder = tempfile::tempdir().unwrap();
