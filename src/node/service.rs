@@ -98,7 +98,8 @@ impl Inner {
         if doors.is_empty() {
             return;
         }
-        self.learn(self.state().generation(), &doors);
+        let generation = self.state().generation();
+        self.learn(generation, &doors);
     }
 
     fn note_standing(&self, standing: Standing) {
