@@ -14,6 +14,18 @@ pub struct ClusterRow {
     pub key_version: KeyVersion,
 }
 
+/// Whose database this is; none while it is nobody's.
+pub struct FindCluster;
+
+impl Operation for FindCluster {
+    type Output = Option<ClusterId>;
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<Option<ClusterId>, MetadataError> {
+        let row = tx.first("SELECT cluster_id FROM cluster WHERE one = 1", &[]).await?;
+        row.map(|row| Ok(ClusterId::from_bytes(row.array(0)?))).transpose()
+    }
+}
+
 /// Claims a new database for a cluster, or checks that it is this cluster's.
 pub struct OpenCluster {
     /// The cluster that the data directory's secret belongs to.

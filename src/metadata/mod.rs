@@ -44,7 +44,7 @@ mod uploads;
 
 pub use bodies::{NewBody, PartRecord, Span};
 pub use buckets::{BucketRow, CreateBucket, CreatedBucket, DeleteBucket, DeletedBucket, FindBucket, ListBuckets};
-pub use cluster::{ClusterRow, OpenCluster};
+pub use cluster::{ClusterRow, FindCluster, OpenCluster};
 pub use damage::{ListDamage, RecordDamage};
 pub use doors::{CloseDoor, ListDoors, RegisterDoor};
 pub use epochs::{AcquireLease, Holder, Lease, ReleaseAllLeases, ReleaseLease, RenewLease};
