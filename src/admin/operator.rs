@@ -42,6 +42,8 @@ pub struct OperatorParts {
     pub doors: Vec<String>,
     /// What only a process that serves knows; none where none runs.
     pub live: Option<Live>,
+    /// Whether other processes may serve from this database.
+    pub is_shared: bool,
 }
 
 /// Does what operators ask for. Cheap to clone.

@@ -12,8 +12,8 @@ use super::nodes::{NodeView, SpaceView, Survey};
 use super::operator::{Command, Operator};
 use super::words::{counted, counted_are};
 use crate::erasure::Scheme;
-use crate::metadata::{ListRolledBack, NodeRow, NodeState};
-use crate::transfer::Readiness;
+use crate::metadata::{ListDoors, ListRolledBack, NodeRow, NodeState};
+use crate::transfer::{DOOR_FORGOTTEN_AFTER_MS, Readiness};
 use crate::workers::HealthReport;
 
 const DATABASE_FULL: &str = "the metadata database's disk has no room left";
@@ -233,6 +233,7 @@ impl Command for Status {
         let survey = Survey::take(operator).await?;
         let (live, scheme) = (operator.live(), survey.scheme(operator));
         let has_room = operator.metadata().has_room();
+        let doors = doors(operator).await?;
         let mut status = StatusView {
             now_ms: operator.now_ms(),
             healthy: false,
@@ -243,7 +244,7 @@ impl Command for Status {
             cluster: operator.parts.cluster.to_string(),
             uptime_s: operator.uptime_s(),
             s3: live.and_then(|live| live.s3.clone()),
-            doors: operator.parts.doors.clone(),
+            doors,
             nodes: NodeCounts::of(&survey),
             space: SpaceTotals::of(&survey, scheme),
             scheme: SchemeView::of(scheme),
@@ -258,10 +259,18 @@ impl Command for Status {
     }
 }
 
+/// The doors of this process, or where it serves none, of those that do.
+async fn doors(operator: &Operator) -> Result<Vec<String>, AdminError> {
+    match operator.parts.is_shared && operator.live().is_none() {
+        true => Ok(operator.metadata().read(ListDoors { within_ms: DOOR_FORGOTTEN_AFTER_MS }).await?),
+        false => Ok(operator.parts.doors.clone()),
+    }
+}
+
 fn problems(status: &StatusView, has_room: bool) -> Vec<String> {
     let mut problems = Vec::new();
-    if !status.running {
-        problems.push("not running: no process serves this data directory".to_owned());
+    if !status.running && status.doors.is_empty() {
+        problems.push("not running: no process serves this cluster".to_owned());
     }
     let missing = status.puts.as_ref().and_then(|puts| puts.missing.as_deref());
     if let Some(why) = missing.or((!has_room).then_some(DATABASE_FULL)) {
@@ -295,7 +304,8 @@ fn warnings(status: &StatusView) -> Vec<String> {
     match &status.segments {
         Some(segments) if segments.passes > 0 => warnings.extend(told_by(segments)),
         _ if status.running => warnings.push("the segments have not been counted yet since the start".to_owned()),
-        _ => {}
+        _ if status.doors.is_empty() => {}
+        _ => warnings.push("only the database was asked: a gateway knows who is connected".to_owned()),
     }
     warnings
 }

@@ -11,16 +11,13 @@ use super::operator::{Command, Operator};
 use super::prefix::find;
 use super::{AdminError, ErrorKind};
 use crate::metadata::{CreateToken, ListDoors, ListTokens, RevokeToken, TokenRow};
+use crate::transfer::DOOR_FORGOTTEN_AFTER_MS;
 use crate::types::TokenId;
 use crate::types::limits::{
     DOOR_BYTES_MAX, DOORS_MAX, LABEL_NAME_BYTES_MAX, LABEL_VALUE_BYTES_MAX, LABELS_MAX, TOKEN_BYTES_MAX,
 };
 use crate::types::text::is_control_or_format;
 use crate::wire::{Credential, JoinToken};
-
-/// A door of another process that was not registered for so long is not named
-/// in a token any more: nodes would dial it in vain.
-const DOOR_FORGOTTEN_AFTER_MS: u64 = 10 * 60 * 1000;
 
 /// Makes a join token.
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
+use super::database::Opened;
 use super::doors::{self, Registration};
 use super::failure::reason;
 use super::local_nodes::{LocalNode, Prepared, prepare, stop_all, warn_of_idle};
@@ -46,7 +47,7 @@ pub(super) struct Start<'a> {
     pub(super) kind: Kind,
     pub(super) layout: &'a DataDir,
     pub(super) env: Env,
-    pub(super) secret: ClusterSecret,
+    pub(super) opened: Opened,
     pub(super) root: &'a Credentials,
     /// Bound already; a client that connects waits until it is served.
     pub(super) listener: TcpListener,
@@ -73,10 +74,9 @@ impl Cluster {
     /// Starts every part and returns when S3 can be served. May be dropped at
     /// any await: a stop may come first.
     pub(super) async fn start(start: Start<'_>, shutdown: Shutdown) -> Result<Self, Failure> {
-        let Start { config, kind, layout, env, secret, root, listener, progress } = start;
+        let Start { config, kind, layout, env, opened, root, listener, progress } = start;
+        let Opened { secret, metadata, row } = opened;
         let tls = tls(config)?;
-        progress.step("opening the metadata database");
-        let (metadata, row) = database::open(config, layout, &secret).await?;
         let prepared = match kind {
             Kind::Up => {
                 progress.step("opening the nodes' stores");
@@ -117,6 +117,7 @@ impl Cluster {
             cluster: row.cluster,
             doors: names,
             live: Some(live),
+            is_shared: false,
         };
         open_doors(config, kind, layout, &env, Operator::new(parts), &shutdown, &mut background).await?;
         let objects = Objects::new(metadata.clone(), transfer, keys, epochs.clone(), env);

@@ -11,19 +11,20 @@ use super::data_dir::CLUSTER_KEY;
 use super::{DataDir, Failure};
 use crate::env::Env;
 use crate::seal::ClusterSecret;
+use crate::types::ClusterId;
 
-/// The secret of the cluster that this directory belongs to. In a new
-/// directory it is made and durable, and its phrase has been written to
-/// `people`, before the directory counts as complete: a start that is cut off
-/// shows the phrase again next time.
+/// The secret of the cluster that this directory belongs to: the one in the
+/// file that was given, or the directory's own. For a new directory on a
+/// database that is nobody's (`owner`) it is made and durable, and
+/// [`introduce`] has to follow.
 ///
 /// # Errors
 /// A key that is missing, damaged, readable by everybody or another cluster's.
 pub(super) fn of(
     given: Option<&Path>,
     directory: &DataDir,
+    owner: Option<ClusterId>,
     env: &Env,
-    people: &mut dyn Write,
 ) -> Result<ClusterSecret, Failure> {
     if let Some(file) = given {
         return of_file(file, directory);
@@ -35,9 +36,33 @@ pub(super) fn of(
             if secret.cluster_id() == cluster { Ok(secret) } else { Err(refused(directory, "is another cluster's")) }
         }
         (Some(_), None) => Err(refused(directory, "is missing")),
-        (None, Some(bytes)) => introduce(from_file(&bytes, directory)?, directory, people),
-        (None, None) => introduce(make(directory, env)?, directory, people),
+        (None, Some(bytes)) => from_file(&bytes, directory),
+        (None, None) if owner.is_some() => Err(Failure::start(format!(
+            "the metadata database belongs to a cluster whose secret is not in the data directory {}: name the file \
+             cluster.key of a gateway of that cluster with --cluster-key-file",
+            directory.path().display()
+        ))),
+        (None, None) => make(directory, env),
     }
+}
+
+/// Marks a new directory as this cluster's. Before that, the phrase of a secret
+/// that was made here is written to `people`: a start that is cut off shows it
+/// again next time.
+pub(super) fn introduce(
+    secret: &ClusterSecret,
+    given: Option<&Path>,
+    directory: &DataDir,
+    people: &mut dyn Write,
+) -> Result<(), Failure> {
+    if directory.cluster()?.is_some() {
+        return Ok(());
+    }
+    if given.is_none() {
+        // The key is in its file, so nobody listening is no reason to stop.
+        let _ = show(&secret.phrase(), people);
+    }
+    directory.finish(secret.cluster_id())
 }
 
 /// The secret that another gateway of the cluster has made.
@@ -49,16 +74,12 @@ fn of_file(file: &Path, directory: &DataDir) -> Result<ClusterSecret, Failure> {
         .try_into()
         .map_err(|_| Failure::start(format!("{} is not a cluster's secret, which has 32 bytes", file.display())))?;
     let secret = ClusterSecret::from_bytes(bytes);
-    match directory.cluster()? {
-        None => directory.finish(secret.cluster_id())?,
-        Some(cluster) if cluster == secret.cluster_id() => {}
-        Some(_) => {
-            return Err(Failure::start(format!(
-                "the data directory {} belongs to another cluster than the secret in {}: use another directory",
-                directory.path().display(),
-                file.display()
-            )));
-        }
+    if directory.cluster()?.is_some_and(|cluster| cluster != secret.cluster_id()) {
+        return Err(Failure::start(format!(
+            "the data directory {} belongs to another cluster than the secret in {}: use another directory",
+            directory.path().display(),
+            file.display()
+        )));
     }
     Ok(secret)
 }
@@ -76,16 +97,10 @@ fn from_file(bytes: &[u8], directory: &DataDir) -> Result<ClusterSecret, Failure
 
 fn refused(directory: &DataDir, wrong: &str) -> Failure {
     Failure::start(format!(
-        "the cluster's secret {} {wrong}; without it nothing in this directory can be read, so restore the file from a copy",
+        "the cluster's secret {} {wrong}; without it nothing in this directory can be read, so restore the file from a copy, or \
+         name one with --cluster-key-file",
         directory.path().join(CLUSTER_KEY).display()
     ))
-}
-
-fn introduce(secret: ClusterSecret, directory: &DataDir, people: &mut dyn Write) -> Result<ClusterSecret, Failure> {
-    // The key is in its file, so nobody listening is no reason to stop.
-    let _ = show(&secret.phrase(), people);
-    directory.finish(secret.cluster_id())?;
-    Ok(secret)
 }
 
 fn show(phrase: &str, people: &mut dyn Write) -> io::Result<()> {
@@ -113,8 +128,11 @@ mod tests {
 
     fn open(directory: &DataDir) -> (Result<ClusterSecret, String>, String) {
         let mut people = Vec::new();
-        let secret = of(None, directory, &Env::real(), &mut people).map_err(|failure| failure.to_string());
-        (secret, String::from_utf8(people).unwrap())
+        let secret = of(None, directory, None, &Env::real()).and_then(|secret| {
+            introduce(&secret, None, directory, &mut people)?;
+            Ok(secret)
+        });
+        (secret.map_err(|failure| failure.to_string()), String::from_utf8(people).unwrap())
     }
 
     fn phrase_in(text: &str) -> String {
@@ -143,6 +161,25 @@ mod tests {
         fs::remove_file(directory.path().join("format")).unwrap();
         let (_, second) = open(&directory);
         assert_eq!(phrase_in(&first), phrase_in(&second));
+    }
+
+    #[test]
+    fn no_secret_is_made_for_a_database_that_is_somebodys() {
+        let (_parent, directory) = directory();
+        let secret = ClusterSecret::from_bytes([7; 32]);
+        let refused = of(None, &directory, Some(secret.cluster_id()), &Env::real()).unwrap_err().to_string();
+        assert!(refused.contains("--cluster-key-file"), "{refused}");
+        assert!(!directory.path().join(CLUSTER_KEY).exists());
+
+        let file = directory.path().join("given");
+        fs::write(&file, secret.expose()).unwrap();
+        let given = of(Some(&file), &directory, Some(secret.cluster_id()), &Env::real()).unwrap();
+        let mut people = Vec::new();
+        introduce(&given, Some(&file), &directory, &mut people).unwrap();
+        assert!(people.is_empty(), "its phrase was shown where it was made");
+        assert_eq!(directory.cluster().unwrap(), Some(secret.cluster_id()));
+        fs::write(&file, [8; 32]).unwrap();
+        assert!(of(Some(&file), &directory, None, &Env::real()).unwrap_err().to_string().contains("another cluster"));
     }
 
     #[test]

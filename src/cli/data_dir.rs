@@ -4,7 +4,8 @@
 //! |---|---|
 //! | `format` | TOML: the format number of this layout and the cluster's id; written last, so that a directory without it is an unfinished one |
 //! | `lock` | the process id of whoever holds the lock on it |
-//! | `cluster.key` | the cluster's secret, 32 bytes |
+//! | `cluster.key` | the cluster's secret, 32 bytes; not where it was given by `--cluster-key-file` |
+//! | `metadata.db` | the metadata, where SQLite keeps it |
 //! | `root.key` | TOML: the root key pair, where a former version made one |
 //! | `s3.env` | the lines that S3 clients want in their environment |
 //! | `admin.sock` | where the operator's commands reach the process that serves; gone when none does |
@@ -40,6 +41,8 @@ const LOCK_WITHIN: Duration = Duration::from_secs(2);
 const LOCK_PAUSE: Duration = Duration::from_millis(20);
 /// The cluster's secret.
 pub(super) const CLUSTER_KEY: &str = "cluster.key";
+/// The metadata, where SQLite keeps it.
+pub(super) const DATABASE: &str = "metadata.db";
 /// The root key pair that a former version made.
 pub(super) const ROOT_KEY_PAIR: &str = "root.key";
 /// What the operator's commands show at the admin address.
@@ -223,7 +226,7 @@ fn refuse_foreign(path: &Path) -> Result<(), Failure> {
         let name = entry.map_err(failed)?.file_name();
         match name.to_string_lossy().as_ref() {
             MARKER => return Ok(()),
-            LOCK | CLUSTER_KEY | "lost+found" => {}
+            LOCK | CLUSTER_KEY | DATABASE | "metadata.db-wal" | "metadata.db-shm" | "lost+found" => {}
             name if name.ends_with(UNFINISHED) => {}
             name => stranger = Some(name.to_owned()),
         }

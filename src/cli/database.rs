@@ -1,10 +1,15 @@
-//! The metadata database of a process that serves, or of an operator's command
-//! where none does.
+//! The metadata database: of a process that serves, or of an operator's command
+//! that asks it itself.
 
+use std::io;
+
+use super::data_dir::DATABASE;
 use super::settings::{Config, Database};
-use super::{DataDir, Failure};
+use super::{DataDir, Failure, cluster_key};
+use crate::env::Env;
 use crate::metadata::{
-    ClusterRow, Metadata, MetadataError, OpenCluster, PostgresAddress, PostgresOptions, ReleaseAllLeases, SqliteOptions,
+    ClusterRow, FindCluster, Metadata, MetadataError, OpenCluster, PostgresAddress, PostgresOptions, ReleaseAllLeases,
+    SqliteOptions,
 };
 use crate::seal::ClusterSecret;
 
@@ -13,24 +18,39 @@ const CACHE_KIB: u32 = 8 << 10;
 /// Connections kept for SQLite's readers.
 const READERS: usize = 8;
 
+/// A cluster's secret and its database.
+pub(super) struct Opened {
+    pub(super) secret: ClusterSecret,
+    pub(super) metadata: Metadata,
+    pub(super) row: ClusterRow,
+}
+
 /// Opens the database and checks that it is this cluster's; a new one becomes
-/// it.
-pub(super) async fn open(
-    config: &Config,
-    layout: &DataDir,
-    secret: &ClusterSecret,
-) -> Result<(Metadata, ClusterRow), Failure> {
-    let address = postgres(config)?;
-    let metadata = match &address {
-        Some(address) => Metadata::open_postgres(PostgresOptions::new(address.clone())).await.map_err(failed)?,
-        None => open_sqlite(layout).await?,
+/// it, and so does a new data directory.
+pub(super) async fn open(config: &Config, layout: &DataDir, env: &Env) -> Result<Opened, Failure> {
+    let given = config.cluster_key_file.as_deref();
+    let shared = postgres(config)?;
+    let (secret, metadata) = match shared.clone() {
+        // Whose it is decides whether a secret may be made here.
+        Some(address) => {
+            let metadata = open_postgres(address).await?;
+            let owner = metadata.read(FindCluster).await.map_err(failed)?;
+            (cluster_key::of(given, layout, owner, env)?, metadata)
+        }
+        None => (cluster_key::of(given, layout, None, env)?, open_sqlite(layout).await?),
     };
     let row = metadata.write(OpenCluster { cluster: secret.cluster_id() }).await.map_err(failed)?;
-    if address.is_none() {
+    if shared.is_none() {
         // Whoever took one had this data directory, and so is dead.
         metadata.write(ReleaseAllLeases).await.map_err(failed)?;
     }
-    Ok((metadata, row))
+    cluster_key::introduce(&secret, given, layout, &mut io::stderr())?;
+    Ok(Opened { secret, metadata, row })
+}
+
+/// Opens a database that other processes may use too.
+pub(super) async fn open_postgres(address: PostgresAddress) -> Result<Metadata, Failure> {
+    Metadata::open_postgres(PostgresOptions::new(address)).await.map_err(failed)
 }
 
 /// The address of a PostgreSQL, if the metadata is to be there.
@@ -52,14 +72,13 @@ pub(super) fn postgres(config: &Config) -> Result<Option<PostgresAddress>, Failu
 }
 
 async fn open_sqlite(layout: &DataDir) -> Result<Metadata, Failure> {
-    let path = layout.path().join("metadata.db");
-    let (nodes, known) = (layout.path().join("nodes"), path.try_exists().unwrap_or(true));
-    if !known && nodes.exists() {
+    let path = layout.path().join(DATABASE);
+    let begun = layout.cluster()?.is_some() || layout.path().join("nodes").exists();
+    if begun && !path.try_exists().unwrap_or(true) {
         return Err(Failure::start(format!(
-            "{} is missing, and without it nothing in {} can be read: restore it from a copy, or start on an empty data \
-             directory",
-            path.display(),
-            nodes.display()
+            "{} is missing, and without it nothing of this cluster can be read: restore it from a copy; if it is a \
+             PostgreSQL, name it with --metadata; or start on an empty data directory",
+            path.display()
         )));
     }
     let options = SqliteOptions { path, cache_kib: CACHE_KIB, readers: READERS };

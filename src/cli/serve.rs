@@ -12,7 +12,7 @@ use super::cluster::{Cluster, Kind, Start};
 use super::failure::reason;
 use super::progress::Progress;
 use super::settings::{Config, Loaded};
-use super::{DataDir, Failure, announce, cluster_key, credentials, logging, process, reserve, signals};
+use super::{DataDir, Failure, announce, credentials, database, logging, process, reserve, signals};
 use crate::env::{Env, Shutdown};
 
 /// How long what is in flight may take when the process is asked to stop.
@@ -52,13 +52,16 @@ async fn run(config: &Config, kind: Kind, layout: DataDir, shutdown: Shutdown) -
     let env = Env::real();
     // First what can fail for outside reasons: then nothing has been made yet.
     let (listener, address) = listen(config).await?;
-    let secret = cluster_key::of(config.cluster_key_file.as_deref(), &layout, &env, &mut io::stderr())?;
-    let root = credentials::root(config.root.as_ref(), &layout, &secret)?;
-    let progress = Progress::begin("preparing");
-    let start = Start { config, kind, layout: &layout, env, secret, root: &root, listener, progress: &progress };
-    let cluster = tokio::select! {
+    let progress = Progress::begin("opening the metadata database");
+    let starting = async {
+        let opened = database::open(config, &layout, &env).await?;
+        let root = credentials::root(config.root.as_ref(), &layout, &opened.secret)?;
+        let start = Start { config, kind, layout: &layout, env, opened, root: &root, listener, progress: &progress };
+        Ok::<_, Failure>((Cluster::start(start, shutdown.clone()).await?, root))
+    };
+    let (cluster, root) = tokio::select! {
         biased;
-        started = Cluster::start(start, shutdown.clone()) => started?,
+        started = starting => started?,
         () = shutdown.requested() => {
             tracing::info!("stopped before it was ready");
             return Ok(());

@@ -70,7 +70,8 @@ fn as_text(status: &StatusView) -> String {
 fn head(status: &StatusView) -> String {
     let running = match status.uptime_s {
         Some(uptime) => format!("running for {}", text::span(uptime)),
-        None => "not running".to_owned(),
+        None if status.doors.is_empty() => "not running".to_owned(),
+        None => "running elsewhere".to_owned(),
     };
     let health = if status.healthy { "healthy" } else { "NOT HEALTHY" };
     let cluster: String = status.cluster.chars().take(8).collect();

@@ -16,6 +16,19 @@ pub struct ClusterRow {
     pub key_version: KeyVersion,
 }
 
+/// Whose database this is; none while it is nobody's. One that was moved away
+/// tells where its contents are.
+pub struct FindCluster;
+
+impl Operation for FindCluster {
+    type Output = Option<ClusterId>;
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<Option<ClusterId>, MetadataError> {
+        let Some(standing) = read_standing(tx, Lock::None).await? else { return Ok(None) };
+        standing.refusal().map_or(Ok(Some(standing.cluster)), Err)
+    }
+}
+
 /// Claims a new database for a cluster, or checks that it is this cluster's.
 pub struct OpenCluster {
     /// The cluster that the data directory's secret belongs to.

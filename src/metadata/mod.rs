@@ -45,7 +45,7 @@ mod uploads;
 
 pub use bodies::{NewBody, PartRecord, Span};
 pub use buckets::{BucketRow, CreateBucket, CreatedBucket, DeleteBucket, DeletedBucket, FindBucket, ListBuckets};
-pub use cluster::{ClusterRow, OpenCluster};
+pub use cluster::{ClusterRow, FindCluster, OpenCluster};
 pub use copy::{CopiedTable, CopyError, CopyProgress, CopyReport, CopySide, cancel, cluster_of, copy};
 pub use damage::{ListDamage, RecordDamage};
 pub use doors::{CloseDoor, ListDoors, RegisterDoor};

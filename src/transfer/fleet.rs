@@ -37,6 +37,7 @@ struct Shared {
     field: Mutex<Arc<Field>>,
     pace: Arc<Pace>,
     hedges: AtomicI64,
+    begun: Instant,
     /// Pieces that reads have found lost or changed, by node.
     bad_pieces: Mutex<BTreeMap<u32, Vec<PieceId>>>,
 }
@@ -61,6 +62,7 @@ impl Fleet {
             field: Mutex::default(),
             pace: Arc::default(),
             hedges: AtomicI64::new(HEDGES_SAVED_MAX * HEDGE_COST),
+            begun: Instant::now(),
             bad_pieces: Mutex::default(),
         };
         let fleet = Self { nodes, shared: Arc::new(shared) };
@@ -79,6 +81,11 @@ impl Fleet {
             self.field_within(Duration::ZERO);
         }
         Ok(rows)
+    }
+
+    /// How long this process has known nodes.
+    pub(super) fn age(&self) -> Duration {
+        self.shared.begun.elapsed()
     }
 
     pub(super) fn roster(&self) -> Arc<Roster> {

@@ -4,6 +4,7 @@
 //! bucket or a key.
 
 mod admission;
+mod arrivals;
 mod budget;
 mod error;
 mod fleet;

@@ -44,6 +44,13 @@ impl SegmentReader {
             let reason = format!("bytes {}..{} are not in it", range.start, range.end);
             return Err(self.corrupt(reason));
         }
+        match self.read_now(range.clone()).await {
+            Err(TransferError::Unreadable { .. }) if self.nodes_have_come().await => self.read_now(range).await,
+            outcome => outcome,
+        }
+    }
+
+    async fn read_now(&self, range: Range<u32>) -> Result<Vec<u8>, TransferError> {
         let mut gather = Gather::for_range(self, range.clone());
         match gather.run().await {
             Progress::Direct => {}

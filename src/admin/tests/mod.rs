@@ -39,6 +39,7 @@ impl Ground {
             cluster: self.cluster,
             doors: Vec::new(),
             live: None,
+            is_shared: false,
         }
     }
 

@@ -1,6 +1,7 @@
 //! How the operator's commands reach a cluster: through the socket of the
-//! process that serves the data directory, at an admin address, or, where no
-//! process runs, by opening the database themselves.
+//! process that serves the data directory, at an admin address, or by opening
+//! the database themselves: that of a data directory that no process serves, or
+//! a PostgreSQL.
 
 mod open;
 
@@ -14,11 +15,11 @@ use tokio::runtime::Runtime;
 use super::data_dir::ADMIN_TOKEN;
 use super::failure::reason;
 use super::settings::{Config, Environment, Flags, OperatorCommand};
-use super::{DataDir, Failure, process, say};
+use super::{DataDir, Failure, database, process, say};
 use crate::admin::{AdminError, Client, Command, ErrorKind, Operator, OperatorParts};
 use crate::env::Env;
 use crate::erasure::Scheme;
-use crate::metadata::{Metadata, OpenCluster, SqliteOptions};
+use crate::metadata::{FindCluster, Metadata, OpenCluster, PostgresAddress, SqliteOptions};
 use crate::types::ClusterId;
 
 /// Bytes of a token that is made here, before they are written in hexadecimal.
@@ -38,6 +39,8 @@ pub(super) struct Reach {
 /// Where commands are asked for.
 pub(super) struct Desk {
     data: PathBuf,
+    /// The cluster's database, where it is none of a data directory.
+    shared: Option<PostgresAddress>,
     remote: Option<Client>,
     runtime: Runtime,
 }
@@ -52,7 +55,8 @@ impl Reach {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| Failure::start(format!("threads could not be started: {error}")))?;
         let remote = remote(&loaded.config, token)?;
-        Ok(Desk { data: loaded.config.data, remote, runtime })
+        let shared = database::postgres(&loaded.config)?;
+        Ok(Desk { data: loaded.config.data, shared, remote, runtime })
     }
 }
 
@@ -111,6 +115,9 @@ impl Desk {
                 Err(error) if error.kind == ErrorKind::NotRunning => {}
                 answered => return answered.map_err(failure),
             }
+            if let Some(address) = &self.shared {
+                return over_shared(address.clone(), command).await;
+            }
             check_there(&self.data)?;
             match DataDir::open_unused(&self.data)? {
                 Some(directory) => offline(&directory, command).await,
@@ -149,8 +156,8 @@ fn check_there(data: &Path) -> Result<(), Failure> {
         Err(error) => {
             let reason = reason(&error);
             return Err(Failure::start(format!(
-                "there is no data directory at {path} ({reason}): name the gateway's with --data, or its address with \
-                 --admin"
+                "there is no data directory at {path} ({reason}): name the gateway's with --data, its address with \
+                 --admin, or its PostgreSQL with --metadata"
             )));
         }
     }
@@ -159,8 +166,8 @@ fn check_there(data: &Path) -> Result<(), Failure> {
     let opened = OpenOptions::new().read(true).write(true).open(&database);
     opened.map(drop).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => Failure::start(format!(
-            "{path} is no data directory of `cairn up` or `cairn gateway`: it holds no metadata.db; name another with \
-             --data"
+            "{path} is no data directory of `cairn up` or `cairn gateway`, or of one whose metadata is elsewhere: it holds \
+             no metadata.db; name another with --data, or the PostgreSQL with --metadata"
         )),
         io::ErrorKind::PermissionDenied => {
             Failure::start(format!("{path} belongs to another user: run this as the user that the gateway runs as"))
@@ -175,9 +182,8 @@ async fn offline<C: Command>(directory: &DataDir, command: &C) -> Result<C::Repl
     let path = directory.path().join("metadata.db");
     let unfinished = || Failure::start(format!("{} is not complete: start it once", directory.path().display()));
     let cluster = directory.cluster()?.ok_or_else(unfinished)?;
-    let database = |error: crate::metadata::MetadataError| Failure::start(error.to_string());
     let options = SqliteOptions { path, cache_kib: 2048, readers: 2 };
-    let metadata = Metadata::open_sqlite(options).map_err(database)?;
+    let metadata = Metadata::open_sqlite(options).map_err(database::failed)?;
     let outcome = over(metadata.clone(), cluster, directory.last_scheme()?, command).await;
     metadata.close().await;
     outcome
@@ -189,10 +195,29 @@ async fn over<C: Command>(
     last_scheme: Option<Scheme>,
     command: &C,
 ) -> Result<C::Reply, Failure> {
-    let opened = metadata.write(OpenCluster { cluster }).await;
-    opened.map_err(|error| Failure::start(error.to_string()))?;
-    let parts = OperatorParts { metadata, env: Env::real(), cluster, doors: Vec::new(), live: None };
+    metadata.write(OpenCluster { cluster }).await.map_err(database::failed)?;
+    let parts = OperatorParts { metadata, env: Env::real(), cluster, doors: Vec::new(), live: None, is_shared: false };
     Operator::new(parts).with_last_scheme(last_scheme).run(command).await.map_err(failure)
+}
+
+/// Does the command over the database of a cluster whose gateways may run, on
+/// this machine or on others.
+async fn over_shared<C: Command>(address: PostgresAddress, command: &C) -> Result<C::Reply, Failure> {
+    let place = address.to_string();
+    let metadata = database::open_postgres(address).await?;
+    let nobodys = || Failure::start(format!("the PostgreSQL at {place} holds no cluster yet: start a gateway on it"));
+    let cluster = metadata.read(FindCluster).await.map_err(database::failed)?.ok_or_else(nobodys)?;
+    let parts = OperatorParts {
+        metadata: metadata.clone(),
+        env: Env::real(),
+        cluster,
+        doors: Vec::new(),
+        live: None,
+        is_shared: true,
+    };
+    let outcome = Operator::new(parts).run(command).await.map_err(failure);
+    metadata.close().await;
+    outcome
 }
 
 #[cfg(test)]

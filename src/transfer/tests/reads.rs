@@ -68,6 +68,17 @@ async fn lies_are_counted_and_the_reader_notices_nothing() {
     assert_eq!(world.transfer.fleet().take_wrong_shares(), [], "they are counted once");
 }
 
+/// As after a gateway's start.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_read_waits_for_nodes_that_are_about_to_connect() {
+    let world = World::new(8, "4/5/8/8").await;
+    let bytes = ciphertext(500_000, 1);
+    let row = world.store(&bytes).await.unwrap();
+    world.puppets.iter().for_each(|puppet| world.door.nodes().disconnect(puppet.node));
+    assert!(world.door.nodes().connected().len() < 4, "they dial again, but not at once");
+    assert_eq!(world.read(&row).await.unwrap(), bytes);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_read_says_so() {
     let world = World::new(8, "4/5/8/8").await;
