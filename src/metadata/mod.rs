@@ -30,6 +30,7 @@ mod list;
 mod nodes;
 mod objects;
 mod postgres;
+mod queue;
 mod repairs;
 mod schema;
 mod segments;
@@ -38,6 +39,7 @@ mod standing;
 mod streams;
 #[cfg(test)]
 mod suite;
+mod tasks;
 mod tokens;
 mod tx;
 mod uploads;
@@ -45,7 +47,7 @@ mod uploads;
 pub use bodies::{NewBody, PartRecord, Span};
 pub use buckets::{BucketRow, CreateBucket, CreatedBucket, DeleteBucket, DeletedBucket, FindBucket, ListBuckets};
 pub use cluster::{ClusterRow, OpenCluster};
-pub use damage::{ListDamage, RecordDamage};
+pub use damage::{DamageOf, ListDamage, RecordDamage};
 pub use doors::{CloseDoor, ListDoors, RegisterDoor};
 pub use epochs::{AcquireLease, Holder, Lease, ReleaseAllLeases, ReleaseLease, RenewLease};
 pub use garbage::{
@@ -60,11 +62,16 @@ pub use objects::{
     NewObject, ObjectContent, Refusal, SharedMember, Source, check_condition,
 };
 pub use postgres::{PostgresAddress, PostgresOptions};
+pub use queue::{
+    CountRepairs, FinishRepairs, FinishedRepair, QueueRepairs, RenewRepairs, RepairCounts, RepairEnd, TakeRepairs,
+    TakenRepair, WantedRepair,
+};
 pub use repairs::{ClaimSegment, IsDrained, LetGo, ListRolledBack, MarkCompared, ReplacePieces, ScanSegments};
 pub use segments::{FindSegments, NewSegment, PiecePlace, SegmentRow};
 pub use sqlite::SqliteOptions;
 pub use standing::{ChangeNode, ChangeRefusal, NodeChange};
 pub use streams::{Extent, NewStream, StreamContent, StreamRow};
+pub use tasks::{ReadTask, ReleaseTask, StoreTask, TakeTask, Task};
 pub use tokens::{CreateToken, JoinNode, JoinRefusal, ListTokens, RevokeToken, TokenRow};
 pub use tx::{Metadata, MetadataError, Operation, Tx};
 pub use uploads::{

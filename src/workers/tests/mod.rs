@@ -103,7 +103,7 @@ impl Town {
         let policy = SchemePolicy { configured: Some(scheme.parse().unwrap()), min_nodes: Some(1) };
         let budget = Budget::new(256 << 20);
         let transfer = Transfer::new(fleet, metadata.clone(), secret.piece_id_key(), policy, budget, env.clone());
-        let epochs = Epochs::start(metadata.clone(), &env).await.unwrap();
+        let epochs = Epochs::start(metadata.clone(), transfer.fleet().clone(), &env).await.unwrap();
         let keys = KeyRing::new(secret, KeyVersion(1), env.clone());
         let objects = Objects::new(metadata.clone(), transfer.clone(), keys, epochs.clone(), env.clone());
         let (rest, short_rest) = (Duration::from_millis(300), Duration::from_millis(10));
