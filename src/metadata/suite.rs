@@ -10,6 +10,7 @@ mod outages;
 mod refusals;
 #[path = "../../tests/support/postgres.rs"]
 mod server;
+mod shared;
 mod statements;
 mod tls;
 mod together;
