@@ -38,7 +38,7 @@ mod sqlite;
 mod standing;
 mod streams;
 #[cfg(test)]
-mod suite;
+pub(crate) mod suite;
 mod tasks;
 mod tokens;
 mod tx;

@@ -99,7 +99,8 @@ pub struct NodeRow {
     pub log_position: u64,
     /// Which start of its process was let in last.
     pub instance: Option<InstanceId>,
-    /// Which process recorded last that it sees it.
+    /// Which process recorded last that it sees it; none if it has been let in
+    /// since.
     pub seen_by: Option<Holder>,
     /// Whether its store is gone from its disk, as it said last.
     pub failing: bool,
@@ -284,7 +285,7 @@ impl Operation for RecordHello {
         // that was here before has only gone on since it said how far it is.
         let back = !known && (starts <= row.start_counter || self.log_position < row.log_position);
         let update = "UPDATE nodes SET start_counter = ?2, log_position = ?3, software = ?4, said = ?5, address = ?6, \
-                      seen_ms = ?7, rollbacks = rollbacks + ?8, last_instance = ?9 WHERE node_id = ?1";
+                      seen_ms = ?7, seen_by = NULL, rollbacks = rollbacks + ?8, last_instance = ?9 WHERE node_id = ?1";
         // What a node says of itself must not be able to break its row.
         let position = if known { self.log_position.max(row.log_position) } else { self.log_position };
         let position = position.min(i64::MAX as u64);

@@ -123,6 +123,7 @@ impl NodeWatch {
         }
         for Look { row, .. } in looks {
             self.known(row.number).damage_read = row.damage;
+            self.watch.set_failing(row.number, row.failing);
         }
         self.watch.set_ready();
         self.begun = true;
@@ -165,7 +166,7 @@ impl NodeWatch {
             let goes = known.state.replace(row.state).is_some_and(|state| state != row.state);
             let comes = there && !std::mem::replace(&mut known.there, there);
             self.notice_start(look);
-            let turns = self.notice_failing(look);
+            let turns = self.notice_failing(look, elsewhere.contains(&look.row.number));
             if goes || turns || (comes && waiting) {
                 self.watch.wake();
             }
@@ -216,9 +217,9 @@ impl NodeWatch {
 
     /// Whether a node's store is gone from its disk, as it said last, here or
     /// to another process. Answers whether that is news.
-    fn notice_failing(&mut self, look: &Look) -> bool {
+    fn notice_failing(&mut self, look: &Look, elsewhere: bool) -> bool {
         let (row, said) = (&look.row, look.status.as_ref().map(|status| status.usage.failed));
-        let fails = said.unwrap_or(row.failing);
+        let Some(fails) = said.or(elsewhere.then_some(row.failing)) else { return false };
         let turns = self.watch.set_failing(row.number, fails);
         if turns && fails && row.state.is_member() {
             tracing::warn!(node = %row.node, "a node says that the piece store is gone; its pieces are made anew elsewhere");

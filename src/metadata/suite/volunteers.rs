@@ -174,6 +174,8 @@ pub(super) async fn what_a_node_says_is_kept(metadata: Metadata) {
     let row = find(&metadata, 2).await;
     assert_eq!((row.space, row.wrong_shares, row.log_position), (Some(space), 10, 7));
     assert_eq!((row.instance, row.seen_by, row.failing), (Some(instance), Some(holder), true));
+    metadata.write(hello(2, 1, 1)).await.unwrap();
+    assert_eq!(find(&metadata, 2).await.seen_by, None, "whoever let it in, it is not the one that saw it");
 
     let pieces = |numbers: &[u8]| numbers.iter().map(|number| PieceId::from_bytes([*number; 16])).collect::<Vec<_>>();
     let damage = |node, numbers: &[u8]| metadata.write(RecordDamage { node, pieces: pieces(numbers) });
