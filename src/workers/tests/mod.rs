@@ -101,7 +101,7 @@ impl Process {
         let objects = Objects::new(metadata.clone(), transfer.clone(), keys, epochs.clone(), env.clone());
         let (rest, short_rest) = (Duration::from_millis(300), Duration::from_millis(10));
         let tuning = HealthTuning { rest, short_rest, settle: Duration::ZERO, page: 3, ..HealthTuning::default() };
-        let tuning = HealthTuning { lease: Duration::from_secs(2), ..tuning };
+        let tuning = HealthTuning { lease: Duration::from_secs(4), ..tuning };
         let health = HealthLoop::new(metadata.clone(), transfer.clone(), epochs.clone(), env.clone(), tuning);
         let watch = NodeWatch::new(metadata.clone(), transfer.clone(), health.watch(), env);
         Self { metadata, door, transfer, epochs, objects, health, watch }
