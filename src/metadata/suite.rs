@@ -11,6 +11,7 @@ mod outages;
 mod refusals;
 #[path = "../../tests/support/postgres.rs"]
 pub(super) mod server;
+mod shared;
 mod statements;
 mod tls;
 mod together;
@@ -32,6 +33,20 @@ use crate::types::{
     BodyId, BucketName, ETagMatch, Epoch, Incarnation, KeyVersion, NodeId, ObjectHeaders, ObjectKey, PieceNumber,
     Revision, SegmentId, StreamId, UnixMillis, UploadId, WriteCondition,
 };
+
+/// A new database on a PostgreSQL, for tests of other rooms.
+pub(crate) struct Shared(String);
+
+impl Shared {
+    pub(crate) async fn new() -> Self {
+        Self(engines::fresh().await)
+    }
+
+    /// One process's way to it.
+    pub(crate) async fn open(&self) -> Metadata {
+        engines::open(server::Server::shared(), &self.0).await
+    }
+}
 
 const PIECES: u16 = 3;
 /// Nodes that take the model's pieces.

@@ -81,6 +81,11 @@ impl Metadata {
         }
     }
 
+    /// Whether other processes may use the database at the same time.
+    pub fn is_shared(&self) -> bool {
+        matches!(self.engine, Engine::Postgres(_))
+    }
+
     /// Whether the database's disk has room for new objects. Deletes are
     /// possible a little longer.
     pub fn has_room(&self) -> bool {
