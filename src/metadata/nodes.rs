@@ -328,6 +328,8 @@ pub struct SeenNode {
     pub number: u32,
     /// Which start of its process.
     pub instance: InstanceId,
+    /// How often it had started then.
+    pub start_counter: u64,
     /// Its space.
     pub space: NodeSpace,
     /// How far its log is.
@@ -339,8 +341,8 @@ pub struct SeenNode {
 }
 
 /// Records nodes that are connected to a process now. Log positions only
-/// rise, and only those of the start that was let in last: what another
-/// gateway still holds of an earlier one says nothing of where this one
+/// rise, and not by what is older than the start that was let in last: what
+/// a gateway still holds of an earlier one says nothing of where this one
 /// should be, nor of its disk.
 pub struct RecordSeen {
     /// The process.
@@ -355,15 +357,18 @@ impl Operation for RecordSeen {
     async fn run(&self, tx: &mut Tx<'_>) -> Result<(), MetadataError> {
         let now = tx.now().await?;
         let sql = "UPDATE nodes SET seen_ms = ?2, seen_by = ?3, space = ?4, wrong_shares = wrong_shares + ?5, \
-                   log_position = CASE WHEN last_instance = ?8 AND log_position < ?6 THEN ?6 ELSE log_position END, \
-                   failing = CASE WHEN last_instance = ?8 THEN ?7 ELSE failing END WHERE node_no = ?1";
+                   log_position = CASE WHEN (last_instance = ?8 OR start_counter < ?9) AND log_position < ?6 THEN ?6 \
+                   ELSE log_position END, \
+                   failing = CASE WHEN last_instance = ?8 OR start_counter < ?9 THEN ?7 ELSE failing END \
+                   WHERE node_no = ?1";
         let mut nodes: Vec<_> = self.nodes.iter().map(|node| (node, encode_space(&node.space))).collect();
         nodes.sort_by_key(|(node, _)| node.number);
         let mut rows = Vec::with_capacity(nodes.len());
         for (node, space) in &nodes {
             let (position, holder) = (node.log_position.min(i64::MAX as u64), &self.holder.0);
             let (wrong, failing, instance) = (node.wrong_shares, u32::from(node.failing), node.instance.as_bytes());
-            rows.push(params![node.number, now, holder, space, wrong, position, failing, instance].to_vec());
+            let starts = node.start_counter.min(i64::MAX as u64);
+            rows.push(params![node.number, now, holder, space, wrong, position, failing, instance, starts].to_vec());
         }
         tx.execute_each(sql, &rows).await.map(drop)
     }

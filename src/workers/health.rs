@@ -180,8 +180,12 @@ impl HealthLoop {
         let room = self.crew.room(most).min(self.counts.free as usize);
         if room > 0 && self.watch.is_ready() {
             let census = self.census().await?;
-            let taken = self.crew.take(room).await?;
-            self.crew.start(taken, &census);
+            match self.crew.take(room).await {
+                Ok(taken) => self.crew.start(taken, &census),
+                // Nothing can be repaired, and all the same the segments are to be counted.
+                Err(MetadataError::Full) => {}
+                Err(error) => return Err(error),
+            }
             self.recount();
         }
         Ok(())
@@ -199,7 +203,11 @@ impl HealthLoop {
             let left = report.pieces_to_move.entry(*node).or_default();
             *left = left.saturating_sub(*moved);
         }
-        self.crew.tell(ended).await
+        match self.crew.tell(ended).await {
+            // They are taken again when their lease is over, and need nothing then.
+            Err(MetadataError::Full) => Ok(()),
+            told => told,
+        }
     }
 
     // ---- among processes --------------------------------------------------

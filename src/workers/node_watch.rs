@@ -389,7 +389,8 @@ fn seen(number: u32, status: &NodeStatus, wrong_shares: u64) -> SeenNode {
         pieces: usage.pieces,
     };
     let (instance, failing) = (status.instance, usage.failed);
-    SeenNode { number, instance, space, log_position: status.position, wrong_shares, failing }
+    let (start_counter, log_position) = (status.starts, status.position);
+    SeenNode { number, instance, start_counter, space, log_position, wrong_shares, failing }
 }
 
 fn standing(row: &NodeRow, trust: f32, report: &HealthReport, doors: &[String]) -> Standing {

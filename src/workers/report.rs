@@ -219,9 +219,12 @@ impl HealthWatch {
         self.losses_mut().missing.clear();
     }
 
-    /// A node has started anew: its inventory shall be compared.
+    /// A node has started anew: its inventory shall be compared, unless another
+    /// process was quicker.
     pub(super) fn suspect(&self, node: u32, instance: InstanceId) {
-        self.suspects().insert(node, instance);
+        if !self.compared().contains(&(node, instance)) {
+            self.suspects().insert(node, instance);
+        }
     }
 
     /// A node's inventory was compared that had been suspected because of this
@@ -287,7 +290,8 @@ mod tests {
         one.clear(7, start(1));
         one.clear(8, start(2));
         other.set_compared(one.compared().clone());
-        assert_eq!(*other.suspects(), BTreeMap::from([(8, start(3))]));
+        other.suspect(7, start(1));
+        assert_eq!(*other.suspects(), BTreeMap::from([(8, start(3))]), "also what is heard of later");
     }
 
     #[test]

@@ -70,7 +70,8 @@ impl Ground {
     /// Notes that the node of this number was seen now, with this space.
     async fn see(&self, number: u32, space: NodeSpace) {
         let instance = InstanceId::from_bytes([1; 16]);
-        let seen = SeenNode { number, instance, space, log_position: 0, wrong_shares: 0, failing: false };
+        let seen =
+            SeenNode { number, instance, start_counter: 1, space, log_position: 0, wrong_shares: 0, failing: false };
         self.metadata.write(RecordSeen { holder: Holder([1; 16]), nodes: vec![seen] }).await.unwrap();
     }
 }

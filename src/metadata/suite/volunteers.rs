@@ -169,7 +169,8 @@ pub(super) async fn what_a_node_says_is_kept(metadata: Metadata) {
     metadata.write(hello(2, 1, 1)).await.unwrap();
     let holder = Holder([3; 16]);
     let instance = hello(2, 1, 1).instance;
-    let seen = SeenNode { number: 2, instance, space, log_position: 7, wrong_shares: 5, failing: true };
+    let seen =
+        SeenNode { number: 2, instance, start_counter: 1, space, log_position: 7, wrong_shares: 5, failing: true };
     metadata.write(RecordSeen { holder, nodes: vec![seen, SeenNode { log_position: 6, ..seen }] }).await.unwrap();
     let row = find(&metadata, 2).await;
     assert_eq!((row.space, row.wrong_shares, row.log_position), (Some(space), 10, 7));
@@ -204,7 +205,15 @@ pub(super) async fn a_node_that_goes_back_is_noticed(metadata: Metadata) {
     assert!(says(1, 20).await, "it had started more often");
     let space = NodeSpace::default();
     let start = |number: u8| InstanceId::from_bytes([number; 16]);
-    let seen = SeenNode { number: 1, instance: start(1), space, log_position: 30, wrong_shares: 0, failing: false };
+    let seen = SeenNode {
+        number: 1,
+        instance: start(1),
+        start_counter: 1,
+        space,
+        log_position: 30,
+        wrong_shares: 0,
+        failing: false,
+    };
     let record = async |nodes| metadata.write(RecordSeen { holder: Holder([3; 16]), nodes }).await.unwrap();
     record(vec![seen]).await;
     assert!(says(2, 29).await, "it had acknowledged more");
@@ -212,6 +221,9 @@ pub(super) async fn a_node_that_goes_back_is_noticed(metadata: Metadata) {
     record(vec![SeenNode { log_position: 90, failing: true, ..seen }]).await;
     let row = find(&metadata, 1).await;
     assert_eq!((row.log_position, row.failing), (29, false));
+    let unheard = SeenNode { instance: start(3), start_counter: 3, log_position: 29, failing: true, ..seen };
+    record(vec![unheard]).await;
+    assert!(find(&metadata, 1).await.failing, "one that could not be recorded when it came counts");
     assert_eq!(metadata.read(ListRolledBack).await.unwrap(), [(1, 2)]);
     metadata.write(MarkCompared { node: 1, rollbacks: 1 }).await.unwrap();
     assert_eq!(metadata.read(ListRolledBack).await.unwrap(), [(1, 2)], "it went back again meanwhile");

@@ -126,7 +126,7 @@ async fn what_a_dead_process_was_repairing_is_repaired_by_others() {
     // It takes some, and dies before they are done.
     other.watch.step().await.unwrap();
     let taken = TakeRepairs { holder: other.health.holder, limit: 2, for_ms: 1000 };
-    assert_eq!(other.metadata.write(taken).await.unwrap().len(), 2);
+    assert!(!other.metadata.write(taken).await.unwrap().is_empty());
     drop(other);
     town.health.tuning.repairs = 4;
     town.until("it is emptied", |report| report.pieces_to_move.get(&3) == Some(&0)).await;
