@@ -5,7 +5,9 @@
 //! in, as one that was not committed. If that is possible, the commit neither
 //! took place nor ever can: its own receipt would be the second of that key.
 //! If it is not, what stands there tells. Should the server still be busy with
-//! the commit, the key's index makes the question wait for it.
+//! the commit, the key's index makes the question wait for it. The answer is
+//! itself committed: a server that was started again shows what it had on its
+//! own disk, although no replica may have it yet.
 
 use std::time::Duration;
 
@@ -30,9 +32,11 @@ pub(super) struct Receipt {
     key: [u8; 16],
 }
 
-const ASK: &str = "INSERT INTO commits (made_ms, commit_key, committed) VALUES ($1, $2, 0) ON CONFLICT DO NOTHING";
-const ANSWER: &str = "SELECT committed, CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT) FROM commits \
-                      WHERE made_ms = $1 AND commit_key = $2";
+/// Changes the row in any case: the answer then comes when this, and with it
+/// all that was committed before, is on the replicas that commits wait for.
+const ASK: &str = "INSERT INTO commits (made_ms, commit_key, committed) VALUES ($1, $2, 0) \
+                   ON CONFLICT (made_ms, commit_key) DO UPDATE SET committed = commits.committed \
+                   RETURNING committed, CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)";
 const SWEEP: &str = "DELETE FROM commits WHERE (made_ms, commit_key) IN (SELECT made_ms, commit_key FROM commits \
                      WHERE made_ms < CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT) - $1 \
                      ORDER BY made_ms LIMIT $2)";
@@ -54,8 +58,7 @@ impl Receipt {
     pub(super) async fn ask(&self, pool: &Pool) -> Result<Option<bool>, Failure> {
         let connection = pool.get().await?;
         let (made_ms, key) = (&self.made_ms, &&self.key[..]);
-        connection.client.execute(ASK, &[made_ms, key]).await?;
-        let row = connection.client.query_one(ANSWER, &[made_ms, key]).await?;
+        let row = connection.client.query_one(ASK, &[made_ms, key]).await?;
         let (committed, now_ms): (i64, i64) = (row.try_get(0)?, row.try_get(1)?);
         let late = now_ms - self.made_ms > ASKED_WITHIN_MS;
         Ok(if committed == 0 && late { None } else { Some(committed == 1) })
