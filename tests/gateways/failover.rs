@@ -6,10 +6,14 @@ use std::time::{Duration, Instant};
 use crate::cluster::{Cluster, PASSWORD, ROLE, SOON, fresh_database};
 use crate::load::{Load, Outcome, figures};
 use crate::postgres::Server;
+use crate::support::client::Client;
 use crate::support::poll;
 
 /// So soon after the promotion every gateway answers well again.
 const RECOVERED_WITHIN: Duration = Duration::from_secs(10);
+
+/// Longer than a gateway waits for the answer to a commit.
+const AWAY: Duration = Duration::from_secs(16);
 
 /// Commits wait from now on until the replica has them on its disk.
 fn replicate_in_step(primary: &Server) {
@@ -91,5 +95,32 @@ fn what_no_replica_has_is_not_acknowledged() {
     let reply = put.join().expect("no panic");
     assert_eq!((reply.status, reply.text()), (200, String::new()), "done again where it was not stored");
     assert_eq!(client.get("/bucket/key").expect("an answer").ok("read").body, b"bytes");
+    cluster.wait_whole();
+}
+
+/// Commits wait for it for longer than a gateway waits for an answer.
+#[test]
+fn a_replica_that_is_away_holds_writes_up_and_loses_none() {
+    let primary = Server::start("");
+    let (database, _) = fresh_database(&primary);
+    let replica = primary.replica("");
+    replicate_in_step(&primary);
+    let cluster = Cluster::start(&both(&primary, &replica, &database), 2);
+    let clients = cluster.clients();
+    let load = Load::start(&clients, "away", 4);
+    load.wait_for(20, &[0, 1], SOON);
+    replica.control(&["stop", "-m", "immediate"]);
+    let gone = Instant::now();
+    let read = |client: &Client| client.list("/away", "w0/").expect("an answer");
+    while gone.elapsed() < AWAY {
+        assert_eq!(read(&clients[0]), read(&clients[1]), "reads go on");
+        std::thread::sleep(Duration::from_millis(500));
+    }
+    replica.control(&["start"]);
+    let recovered = load.wait_for(1, &[0, 1], RECOVERED_WITHIN);
+    load.wait_for(20, &[0, 1], SOON);
+    let book = load.finish(&clients);
+    assert!(book.iter().all(|entry| entry.outcome != Outcome::Unknown), "{}", figures(&book));
+    println!("away: good again {recovered:.1?} after the replica's return; {}", figures(&book));
     cluster.wait_whole();
 }
