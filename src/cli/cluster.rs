@@ -97,7 +97,7 @@ impl Cluster {
         let policy = SchemePolicy { configured: config.scheme, min_nodes: min_nodes.map(|nodes| nodes.get()) };
         let transfer = Transfer::new(fleet, metadata.clone(), secret.piece_id_key(), policy, budget, env.clone());
         let missing = transfer.readiness().missing;
-        let epochs = Epochs::start(metadata.clone(), &env).await.map_err(database::failed)?;
+        let epochs = Epochs::start(metadata.clone(), transfer.fleet().clone(), &env).await.map_err(database::failed)?;
         let keys = KeyRing::new(secret, row.key_version, env.clone());
         let mut background = JoinSet::new();
         let names = match kind {
@@ -165,7 +165,8 @@ impl Work<'_> {
         let health = HealthLoop::new(metadata.clone(), transfer.clone(), epochs, self.env.clone(), tuning);
         let watch = health.watch();
         let nodes = NodeWatch::new(metadata.clone(), transfer.clone(), watch.clone(), self.env.clone());
-        background.spawn(workers::run(DeleteWorker::new(metadata.clone(), transfer.clone()), shutdown.clone()));
+        background
+            .spawn(workers::run(DeleteWorker::new(metadata.clone(), transfer.clone(), self.env), shutdown.clone()));
         background.spawn(workers::run(ReleaseWorker::new(metadata.clone()), shutdown.clone()));
         background.spawn(workers::run(nodes, shutdown.clone()));
         background.spawn(workers::run(health, shutdown.clone()));

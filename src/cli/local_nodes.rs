@@ -55,12 +55,12 @@ pub(super) async fn prepare(
     spare: u16,
 ) -> Result<Vec<Prepared>, Failure> {
     let rows = metadata.read(ListNodes).await.map_err(database)?;
-    refuse_volunteers(&rows)?;
     let count = count(config, &rows);
     let mut found = Vec::with_capacity(count.into());
     for index in 0..count {
         found.push(load(&layout.node_dir(index))?);
     }
+    refuse_volunteers(&rows, &found)?;
     let lost = lost(&rows, &found);
     refuse_many(layout, &lost, spare)?;
     let capacity = capacity(config, layout, count)?;
@@ -100,11 +100,15 @@ fn place(row: &NodeRow) -> Option<u16> {
     row.place.as_ref()?.parse().ok()
 }
 
+fn is_here(row: &NodeRow, found: &[Option<Identity>]) -> bool {
+    found.iter().flatten().any(|identity| identity.node_id() == row.node)
+}
+
 /// Nodes on other machines could not dial the door of `cairn up`, which is on
-/// loopback.
-fn refuse_volunteers(rows: &[NodeRow]) -> Result<(), Failure> {
-    let volunteers = rows.iter().filter(|row| row.state.is_member() && row.place.is_none()).count();
-    match volunteers {
+/// loopback. Those in its folders may have been run by themselves meanwhile.
+fn refuse_volunteers(rows: &[NodeRow], found: &[Option<Identity>]) -> Result<(), Failure> {
+    let elsewhere = |row: &&NodeRow| row.state.is_member() && row.place.is_none() && !is_here(row, found);
+    match rows.iter().filter(elsewhere).count() {
         0 => Ok(()),
         count => Err(Failure::start(format!(
             "this is the data directory of a `cairn gateway`, which {count} nodes on other machines have joined: start that"
@@ -116,7 +120,8 @@ fn refuse_volunteers(rows: &[NodeRow]) -> Result<(), Failure> {
 /// directory.
 pub(super) async fn warn_of_idle(layout: &DataDir, metadata: &Metadata) -> Result<(), Failure> {
     let rows = metadata.read(ListNodes).await.map_err(database)?;
-    let idle = rows.iter().filter(|row| row.state.is_member() && row.place.is_some()).count();
+    let here = |row: &&NodeRow| place(row).is_some_and(|index| layout.node_dir(index).exists());
+    let idle = rows.iter().filter(|row| row.state.is_member()).filter(here).count();
     if idle > 0 {
         let folders = layout.path().join("nodes");
         tracing::warn!(
@@ -135,9 +140,8 @@ fn has_left(rows: &[NodeRow], identity: Option<&Identity>) -> bool {
 
 /// The nodes whose identity is in no folder, by the folder where it was.
 fn lost(rows: &[NodeRow], found: &[Option<Identity>]) -> BTreeMap<u16, NodeId> {
-    let here = |row: &NodeRow| found.iter().flatten().any(|identity| identity.node_id() == row.node);
     let standing = rows.iter().filter(|row| row.state.is_member());
-    standing.filter(|row| !here(row)).filter_map(|row| Some((place(row)?, row.node))).collect()
+    standing.filter(|row| !is_here(row, found)).filter_map(|row| Some((place(row)?, row.node))).collect()
 }
 
 /// More nodes than data survives without are hardly all broken: a disk is not

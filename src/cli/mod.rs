@@ -16,6 +16,7 @@ mod failure;
 mod gateway;
 mod local_nodes;
 mod logging;
+mod metadata;
 mod node;
 mod nodes;
 mod operator;
@@ -79,6 +80,7 @@ enum Command {
     Token(token::Arguments),
     Nodes(nodes::Arguments),
     Status(status::Arguments),
+    Metadata(metadata::Arguments),
     Config(config::Arguments),
     Version(version::Arguments),
 }
@@ -107,6 +109,7 @@ fn run(line: CommandLine) -> Result<(), Failure> {
         Command::Token(arguments) => token::command(arguments, line.config),
         Command::Nodes(arguments) => nodes::command(arguments, line.config),
         Command::Status(arguments) => status::command(arguments, line.config),
+        Command::Metadata(arguments) => metadata::command(arguments),
         Command::Config(arguments) => config::command(arguments, line.config),
         Command::Version(arguments) => version::command(&arguments),
     }

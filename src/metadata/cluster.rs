@@ -1,5 +1,7 @@
 //! The one row that says whose database this is.
 
+use super::copy::read_standing;
+use super::dialect::Lock;
 use super::tx::{MetadataError, Operation, Tx, params};
 use crate::types::{ClusterId, Generation, KeyVersion};
 
@@ -14,15 +16,16 @@ pub struct ClusterRow {
     pub key_version: KeyVersion,
 }
 
-/// Whose database this is; none while it is nobody's.
+/// Whose database this is; none while it is nobody's. One that was moved away
+/// tells where its contents are.
 pub struct FindCluster;
 
 impl Operation for FindCluster {
     type Output = Option<ClusterId>;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Option<ClusterId>, MetadataError> {
-        let row = tx.first("SELECT cluster_id FROM cluster WHERE one = 1", &[]).await?;
-        row.map(|row| Ok(ClusterId::from_bytes(row.array(0)?))).transpose()
+        let Some(standing) = read_standing(tx, Lock::None).await? else { return Ok(None) };
+        standing.refusal().map_or(Ok(Some(standing.cluster)), Err)
     }
 }
 
@@ -40,15 +43,22 @@ impl Operation for OpenCluster {
                       VALUES (1, ?1, 1, 1, ?2) ON CONFLICT (one) DO NOTHING";
         let now = tx.now().await?;
         tx.execute(insert, params![self.cluster.as_bytes(), now]).await?;
-        let row = tx.first("SELECT cluster_id, generation, key_version FROM cluster WHERE one = 1", &[]).await?;
-        let row = row.ok_or_else(|| MetadataError::Corrupt("the cluster's row is missing".into()))?;
-        let found = ClusterId::from_bytes(row.array(0)?);
+        let standing = read_standing(tx, Lock::None).await?;
+        let standing = standing.ok_or_else(|| MetadataError::Corrupt("the cluster's row is missing".into()))?;
+        let found = standing.cluster;
         if found != self.cluster {
             return Err(MetadataError::Unusable(format!(
                 "the metadata database belongs to another cluster ({found}); the secret in this data directory is of {}",
                 self.cluster
             )));
         }
-        Ok(ClusterRow { cluster: found, generation: Generation(row.u64(1)?), key_version: KeyVersion(row.u32(2)?) })
+        match standing.refusal() {
+            Some(refusal) => Err(refusal),
+            None => Ok(ClusterRow {
+                cluster: found,
+                generation: standing.generation,
+                key_version: KeyVersion(standing.key_version),
+            }),
+        }
     }
 }

@@ -6,7 +6,8 @@ use super::tx::{MetadataError, Operation, Tx, params};
 use crate::types::PieceId;
 
 /// Adds pieces to what is known of a node's damage. They stay for as long as
-/// the node is a member: a piece that is made anew has another id.
+/// the node is a member: a piece that is made anew has another id. The node's row
+/// tells other processes that there is news.
 pub struct RecordDamage {
     /// The node, by its number.
     pub node: u32,
@@ -26,7 +27,26 @@ impl Operation for RecordDamage {
         let mut pieces: Vec<&PieceId> = self.pieces.iter().collect();
         pieces.sort();
         let rows: Vec<_> = pieces.iter().map(|piece| params![self.node, piece.as_bytes()].to_vec()).collect();
-        tx.execute_each(sql, &rows).await.map(drop)
+        if tx.execute_each(sql, &rows).await? > 0 {
+            tx.execute("UPDATE nodes SET damage = damage + 1 WHERE node_no = ?1", params![self.node]).await?;
+        }
+        Ok(())
+    }
+}
+
+/// The damaged pieces of one node, ascending.
+pub struct DamageOf {
+    /// The node, by its number.
+    pub node: u32,
+}
+
+impl Operation for DamageOf {
+    type Output = Vec<PieceId>;
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<Vec<PieceId>, MetadataError> {
+        let sql = "SELECT piece_id FROM damaged WHERE node_no = ?1 ORDER BY piece_id";
+        let rows = tx.query(sql, params![self.node]).await?;
+        rows.iter().map(|row| Ok(PieceId::from_bytes(row.array(0)?))).collect()
     }
 }
 

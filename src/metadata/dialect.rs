@@ -64,6 +64,28 @@ impl Sequence {
             Self::Garbage => "SELECT nextval('garbage_sequence')",
         }
     }
+
+    /// The last one that was drawn in PostgreSQL.
+    pub fn drawn(self) -> &'static str {
+        match self {
+            Self::Object => "SELECT CASE WHEN is_called THEN last_value ELSE last_value - 1 END FROM object_sequence",
+            Self::Garbage => "SELECT CASE WHEN is_called THEN last_value ELSE last_value - 1 END FROM garbage_sequence",
+        }
+    }
+
+    /// Has PostgreSQL draw larger ones than this, and none twice.
+    pub fn raise(self) -> &'static str {
+        match self {
+            Self::Object => {
+                "SELECT setval('object_sequence', GREATEST(CAST(?1 AS BIGINT) + 1, \
+                 CASE WHEN is_called THEN last_value + 1 ELSE last_value END), false) FROM object_sequence"
+            }
+            Self::Garbage => {
+                "SELECT setval('garbage_sequence', GREATEST(CAST(?1 AS BIGINT) + 1, \
+                 CASE WHEN is_called THEN last_value + 1 ELSE last_value END), false) FROM garbage_sequence"
+            }
+        }
+    }
 }
 
 /// A statement as PostgreSQL reads it.

@@ -90,7 +90,8 @@ impl Operation for ReleaseLease {
     }
 }
 
-/// Removes the leases of processes that have died. Only for whoever is the
+/// Removes the leases of processes that have died, and what they had taken to
+/// repair is free. Only for whoever is the
 /// database's one user, as the holder of the data directory of SQLite is.
 pub struct ReleaseAllLeases;
 
@@ -99,7 +100,8 @@ impl Operation for ReleaseAllLeases {
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<(), MetadataError> {
         tx.take_turn(true).await;
-        tx.execute("DELETE FROM leases", &[]).await.map(drop)
+        tx.execute("DELETE FROM leases", &[]).await?;
+        super::queue::free_all(tx).await
     }
 }
 

@@ -177,7 +177,8 @@ fn columns(pieces: &[CondemnedPiece], time: Option<UnixMillis>) -> Vec<Vec<Param
     rows
 }
 
-/// Notes that pieces are in their node's trash since now.
+/// Notes that pieces are in their node's trash since now, if they were not
+/// before.
 pub struct MarkTrashed {
     /// Which ones.
     pub pieces: Vec<CondemnedPiece>,
@@ -188,8 +189,8 @@ impl Operation for MarkTrashed {
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<(), MetadataError> {
         let now = tx.now().await?;
-        let sql = "UPDATE condemned SET trashed_ms = ?5 \
-                   WHERE node_no = ?1 AND segment_id = ?2 AND piece = ?3 AND incarnation = ?4";
+        let sql = "UPDATE condemned SET trashed_ms = ?5 WHERE node_no = ?1 AND segment_id = ?2 AND piece = ?3 \
+                   AND incarnation = ?4 AND trashed_ms IS NULL";
         tx.execute_each(sql, &columns(&self.pieces, Some(now))).await.map(drop)
     }
 }

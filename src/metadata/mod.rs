@@ -21,6 +21,7 @@ mod buckets;
 mod checksums;
 mod cluster;
 mod codec;
+mod copy;
 mod damage;
 mod dialect;
 mod doors;
@@ -30,6 +31,7 @@ mod list;
 mod nodes;
 mod objects;
 mod postgres;
+mod queue;
 mod repairs;
 mod schema;
 mod segments;
@@ -37,7 +39,8 @@ mod sqlite;
 mod standing;
 mod streams;
 #[cfg(test)]
-mod suite;
+pub(crate) mod suite;
+mod tasks;
 mod tokens;
 mod tx;
 mod uploads;
@@ -45,7 +48,8 @@ mod uploads;
 pub use bodies::{NewBody, PartRecord, Span};
 pub use buckets::{BucketRow, CreateBucket, CreatedBucket, DeleteBucket, DeletedBucket, FindBucket, ListBuckets};
 pub use cluster::{ClusterRow, FindCluster, OpenCluster};
-pub use damage::{ListDamage, RecordDamage};
+pub use copy::{CopiedTable, CopyError, CopyProgress, CopyReport, CopySide, cancel, cluster_of, copy};
+pub use damage::{DamageOf, ListDamage, RecordDamage};
 pub use doors::{CloseDoor, ListDoors, RegisterDoor};
 pub use epochs::{AcquireLease, Holder, Lease, ReleaseAllLeases, ReleaseLease, RenewLease};
 pub use garbage::{
@@ -53,18 +57,24 @@ pub use garbage::{
 };
 pub use list::{ListObjects, ListUploads, ListedPage, ListedRow, ListedUpload, ListedUploads};
 pub use nodes::{
-    FindNode, ListNodes, NodeRow, NodeSpace, NodeState, PlaceNode, ReadClock, RecordHello, RecordSeen, SeenNode,
+    FindNode, LeavePlace, ListNodes, NodeRow, NodeSpace, NodeState, PlaceNode, ReadClock, RecordHello, RecordSeen,
+    SeenNode,
 };
 pub use objects::{
     CommitObject, CommitShared, CopyObject, Current, DeleteObjects, FindObject, FindStreams, FoundObject, InlineStream,
     NewObject, ObjectContent, Refusal, SharedMember, Source, check_condition,
 };
 pub use postgres::{PostgresAddress, PostgresOptions};
+pub use queue::{
+    CountRepairs, FinishRepairs, FinishedRepair, QueueRepairs, RenewRepairs, RepairCounts, RepairEnd, TakeRepairs,
+    TakenRepair, WantedRepair,
+};
 pub use repairs::{ClaimSegment, IsDrained, LetGo, ListRolledBack, MarkCompared, ReplacePieces, ScanSegments};
 pub use segments::{FindSegments, NewSegment, PiecePlace, SegmentRow};
 pub use sqlite::SqliteOptions;
 pub use standing::{ChangeNode, ChangeRefusal, NodeChange};
 pub use streams::{Extent, NewStream, StreamContent, StreamRow};
+pub use tasks::{ReadTask, ReleaseTask, StoreTask, TakeTask, Task};
 pub use tokens::{CreateToken, JoinNode, JoinRefusal, ListTokens, RevokeToken, TokenRow};
 pub use tx::{Metadata, MetadataError, Operation, Tx};
 pub use uploads::{

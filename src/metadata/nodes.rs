@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use super::codec::{Reader, Writer, decode_labels, encode_labels};
 use super::dialect::Lock;
+use super::epochs::Holder;
 use super::tx::{MetadataError, Operation, Row, Tx, params};
 use crate::types::{InstanceId, NodeId, UnixMillis};
 
@@ -96,9 +97,18 @@ pub struct NodeRow {
     pub start_counter: u64,
     /// How far its log was then.
     pub log_position: u64,
+    /// Which start of its process was let in last.
+    pub instance: Option<InstanceId>,
+    /// Which process recorded last that it sees it; none if it has been let in
+    /// since.
+    pub seen_by: Option<Holder>,
+    /// Whether its store is gone from its disk, as it said last.
+    pub failing: bool,
+    /// Rises whenever damage of it becomes known.
+    pub damage: u64,
 }
 
-const COLUMNS: usize = 16;
+const COLUMNS: usize = 20;
 
 fn node_row(row: &Row) -> Result<NodeRow, MetadataError> {
     debug_assert_eq!(row.0.len(), COLUMNS);
@@ -119,7 +129,16 @@ fn node_row(row: &Row) -> Result<NodeRow, MetadataError> {
         rollbacks: row.u64(13)?,
         start_counter: row.u64(14)?,
         log_position: row.u64(15)?,
+        instance: array(row, 16)?.map(InstanceId::from_bytes),
+        seen_by: array(row, 17)?.map(Holder),
+        failing: row.int(18)? != 0,
+        damage: row.u64(19)?,
     })
+}
+
+/// Sixteen bytes that may be missing.
+fn array(row: &Row, column: usize) -> Result<Option<[u8; 16]>, MetadataError> {
+    row.optional(column)?.map(|_| row.array(column)).transpose()
 }
 
 fn encode_space(space: &NodeSpace) -> Vec<u8> {
@@ -151,7 +170,8 @@ impl Operation for ListNodes {
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Vec<NodeRow>, MetadataError> {
         let sql = "SELECT node_no, node_id, state, reason, place, labels, said, joined_ms, seen_ms, address, software, \
-                   space, wrong_shares, rollbacks, start_counter, log_position FROM nodes ORDER BY node_no";
+                   space, wrong_shares, rollbacks, start_counter, log_position, last_instance, seen_by, failing, damage \
+                   FROM nodes ORDER BY node_no";
         tx.query(sql, &[]).await?.iter().map(node_row).collect()
     }
 }
@@ -176,7 +196,8 @@ pub(super) async fn find(tx: &mut Tx<'_>, node: NodeId) -> Result<Option<NodeRow
 
 pub(super) async fn find_locked(tx: &mut Tx<'_>, lock: Lock, node: NodeId) -> Result<Option<NodeRow>, MetadataError> {
     let sql = "SELECT node_no, node_id, state, reason, place, labels, said, joined_ms, seen_ms, address, software, \
-               space, wrong_shares, rollbacks, start_counter, log_position FROM nodes WHERE node_id = ?1";
+               space, wrong_shares, rollbacks, start_counter, log_position, last_instance, seen_by, failing, damage \
+               FROM nodes WHERE node_id = ?1";
     tx.first_locked(lock, sql, params![node.as_bytes()]).await?.as_ref().map(node_row).transpose()
 }
 
@@ -232,6 +253,20 @@ impl Operation for PlaceNode {
     }
 }
 
+/// A node that `cairn up` ran is run by itself from now on.
+pub struct LeavePlace {
+    /// The node.
+    pub node: NodeId,
+}
+
+impl Operation for LeavePlace {
+    type Output = ();
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<(), MetadataError> {
+        tx.execute("UPDATE nodes SET place = NULL WHERE node_id = ?1", params![self.node.as_bytes()]).await.map(drop)
+    }
+}
+
 /// What a node said of itself when it came. Answers whether it has gone back
 /// behind what was recorded: then what it acknowledged since is missing.
 pub struct RecordHello {
@@ -264,7 +299,7 @@ impl Operation for RecordHello {
         // that was here before has only gone on since it said how far it is.
         let back = !known && (starts <= row.start_counter || self.log_position < row.log_position);
         let update = "UPDATE nodes SET start_counter = ?2, log_position = ?3, software = ?4, said = ?5, address = ?6, \
-                      seen_ms = ?7, rollbacks = rollbacks + ?8, last_instance = ?9 WHERE node_id = ?1";
+                      seen_ms = ?7, seen_by = NULL, rollbacks = rollbacks + ?8, last_instance = ?9 WHERE node_id = ?1";
         // What a node says of itself must not be able to break its row.
         let position = if known { self.log_position.max(row.log_position) } else { self.log_position };
         let position = position.min(i64::MAX as u64);
@@ -291,16 +326,25 @@ impl Operation for RecordHello {
 pub struct SeenNode {
     /// The node, by its number.
     pub number: u32,
+    /// Which start of its process.
+    pub instance: InstanceId,
     /// Its space.
     pub space: NodeSpace,
     /// How far its log is.
     pub log_position: u64,
-    /// Wrong shares that it gave since it was recorded last.
+    /// Wrong shares that it gave this process since that was recorded last.
     pub wrong_shares: u64,
+    /// Whether its store is gone from its disk.
+    pub failing: bool,
 }
 
-/// Records nodes that are connected now. Log positions only rise.
+/// Records nodes that are connected to a process now. Log positions only
+/// rise, and only those of the start that was let in last: what another
+/// gateway still holds of an earlier one says nothing of where this one
+/// should be, nor of its disk.
 pub struct RecordSeen {
+    /// The process.
+    pub holder: Holder,
     /// Which ones.
     pub nodes: Vec<SeenNode>,
 }
@@ -310,14 +354,16 @@ impl Operation for RecordSeen {
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<(), MetadataError> {
         let now = tx.now().await?;
-        let sql = "UPDATE nodes SET seen_ms = ?2, space = ?3, wrong_shares = wrong_shares + ?5, \
-                   log_position = CASE WHEN log_position > ?4 THEN log_position ELSE ?4 END WHERE node_no = ?1";
+        let sql = "UPDATE nodes SET seen_ms = ?2, seen_by = ?3, space = ?4, wrong_shares = wrong_shares + ?5, \
+                   log_position = CASE WHEN last_instance = ?8 AND log_position < ?6 THEN ?6 ELSE log_position END, \
+                   failing = CASE WHEN last_instance = ?8 THEN ?7 ELSE failing END WHERE node_no = ?1";
         let mut nodes: Vec<_> = self.nodes.iter().map(|node| (node, encode_space(&node.space))).collect();
         nodes.sort_by_key(|(node, _)| node.number);
         let mut rows = Vec::with_capacity(nodes.len());
         for (node, space) in &nodes {
-            let position = node.log_position.min(i64::MAX as u64);
-            rows.push(params![node.number, now, space, position, node.wrong_shares].to_vec());
+            let (position, holder) = (node.log_position.min(i64::MAX as u64), &self.holder.0);
+            let (wrong, failing, instance) = (node.wrong_shares, u32::from(node.failing), node.instance.as_bytes());
+            rows.push(params![node.number, now, holder, space, wrong, position, failing, instance].to_vec());
         }
         tx.execute_each(sql, &rows).await.map(drop)
     }

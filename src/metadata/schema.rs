@@ -256,10 +256,26 @@ CREATE TABLE repairs (
     hopeless INTEGER NOT NULL,
     margin INTEGER NOT NULL,
     need INTEGER NOT NULL,
+    -- Pieces that are known to be lost or changed, laid out as a list is.
+    lost BLOB,
+    -- Who could not repair it since it was put in, one after the other.
+    tried BLOB,
     holder BLOB,
     taken_until_ms INTEGER
 ) WITHOUT ROWID;
 CREATE INDEX repairs_by_rank ON repairs (hopeless, margin, need);
+
+INSERT INTO counters (name, value) VALUES
+    (CAST('repaired' AS BLOB), 0),
+    (CAST('moved' AS BLOB), 0),
+    (CAST('repairs failed' AS BLOB), 0);
+
+-- What one gateway has heard of a node and the others must know: which one
+-- saw it last, that its store is gone from its disk, and how often news of its
+-- damage came.
+ALTER TABLE nodes ADD COLUMN seen_by BLOB;
+ALTER TABLE nodes ADD COLUMN failing INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE nodes ADD COLUMN damage INTEGER NOT NULL DEFAULT 0;
 
 -- While a copy of this database is made: 1 in the one that is filled, 2 in
 -- the one that it was made of; and where that one is.

@@ -3,13 +3,15 @@
 //! alive is condemned, nothing that is dead stays behind, while repairs move
 //! pieces, overtake each other and crash.
 
+mod copies;
 mod engines;
 mod lists;
 mod moves;
 mod outages;
 mod refusals;
 #[path = "../../tests/support/postgres.rs"]
-mod server;
+pub(super) mod server;
+mod shared;
 mod statements;
 mod tls;
 mod together;
@@ -31,6 +33,20 @@ use crate::types::{
     BodyId, BucketName, ETagMatch, Epoch, Incarnation, KeyVersion, NodeId, ObjectHeaders, ObjectKey, PieceNumber,
     Revision, SegmentId, StreamId, UnixMillis, UploadId, WriteCondition,
 };
+
+/// A new database on a PostgreSQL, for tests of other rooms.
+pub(crate) struct Shared(String);
+
+impl Shared {
+    pub(crate) async fn new() -> Self {
+        Self(engines::fresh().await)
+    }
+
+    /// One process's way to it.
+    pub(crate) async fn open(&self) -> Metadata {
+        engines::open(server::Server::shared(), &self.0).await
+    }
+}
 
 const PIECES: u16 = 3;
 /// Nodes that take the model's pieces.

@@ -46,6 +46,10 @@ pub trait Operation: Send + Sync + 'static {
     /// What it answers.
     type Output: Send + 'static;
 
+    /// Whether doing it twice comes to the same as doing it once. Then nobody
+    /// needs to find out how a commit ended whose answer was lost.
+    const IS_REPEATABLE: bool = false;
+
     /// Does it. May be run again from the start after a conflict.
     fn run<'a>(&'a self, tx: &'a mut Tx<'_>) -> impl Future<Output = Result<Self::Output, MetadataError>> + Send + 'a;
 }
@@ -78,6 +82,11 @@ impl Metadata {
             Engine::Sqlite(engine) => engine.read(operation).await,
             Engine::Postgres(engine) => Box::pin(engine.read(operation)).await,
         }
+    }
+
+    /// Whether other processes may use the database at the same time.
+    pub fn is_shared(&self) -> bool {
+        matches!(self.engine, Engine::Postgres(_))
     }
 
     /// Whether the database's disk has room for new objects. Deletes are
@@ -184,7 +193,7 @@ macro_rules! params {
 pub(super) use params;
 
 /// A value of a row that came back.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Value {
     Null,
     Int(i64),
@@ -383,5 +392,23 @@ impl Tx<'_> {
         }
         let row = self.first(sequence.draw(), &[]).await?;
         row.ok_or_else(|| MetadataError::Failed("a sequence gave nothing".into()))?.u64(0)
+    }
+
+    /// The number that was drawn last.
+    pub(super) async fn drawn(&mut self, sequence: dialect::Sequence) -> Result<u64, MetadataError> {
+        if let On::Sqlite(_) = &self.engine {
+            return self.counter(sequence.counter(), Lock::None).await;
+        }
+        let row = self.first(sequence.drawn(), &[]).await?;
+        row.ok_or_else(|| MetadataError::Failed("a sequence gave nothing".into()))?.u64(0)
+    }
+
+    /// Takes care that only larger numbers are drawn from now on.
+    pub(super) async fn raise(&mut self, sequence: dialect::Sequence, to: u64) -> Result<(), MetadataError> {
+        if let On::Postgres(_) = &self.engine {
+            return self.first(sequence.raise(), params![to]).await.map(drop);
+        }
+        let sql = "UPDATE counters SET value = ?2 WHERE name = ?1 AND value < ?2";
+        self.execute(sql, params![sequence.counter(), to]).await.map(drop)
     }
 }

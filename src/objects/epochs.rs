@@ -1,4 +1,8 @@
 //! This process's lease on the epochs in which its uploads began.
+//!
+//! No upload begins in an epoch before the nodes are known here as they stood
+//! when it was handed out: an upload in an epoch that is later than the order
+//! to drain a node does not choose that node.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -8,6 +12,7 @@ use tokio::task::AbortHandle;
 
 use crate::env::Env;
 use crate::metadata::{AcquireLease, Holder, Lease, Metadata, MetadataError, ReleaseLease, RenewLease};
+use crate::transfer::Fleet;
 use crate::types::Epoch;
 
 /// How often the lease is prolonged: a small part of the time it is good for.
@@ -28,13 +33,14 @@ struct State {
 
 impl Epochs {
     /// Takes a lease in the database and keeps it for as long as the process runs.
-    pub async fn start(metadata: Metadata, env: &Env) -> Result<Self, MetadataError> {
+    pub async fn start(metadata: Metadata, fleet: Fleet, env: &Env) -> Result<Self, MetadataError> {
         let holder = Holder(env.random());
         let current = metadata.write(AcquireLease { holder }).await?;
+        fleet.refresh(&metadata).await?;
         let state = Arc::new(Mutex::new(State { current, active: BTreeMap::new() }));
         let epochs = Self { holder, state, keeping: Arc::default() };
         let keeper = epochs.clone();
-        let keeping = tokio::spawn(async move { keeper.keep(metadata).await });
+        let keeping = tokio::spawn(async move { keeper.keep(metadata, fleet).await });
         let _ = epochs.keeping.set(keeping.abort_handle());
         Ok(epochs)
     }
@@ -62,26 +68,28 @@ impl Epochs {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn keep(self, metadata: Metadata) {
+    async fn keep(self, metadata: Metadata, fleet: Fleet) {
         loop {
             tokio::time::sleep(RENEW_EVERY).await;
-            match self.renew(&metadata).await {
+            match self.renew(&metadata, &fleet).await {
                 Ok(epoch) => self.lock().current = epoch,
                 Err(error) => tracing::warn!(%error, "the upload lease could not be renewed; trying again"),
             }
         }
     }
 
-    async fn renew(&self, metadata: &Metadata) -> Result<Epoch, MetadataError> {
+    async fn renew(&self, metadata: &Metadata, fleet: &Fleet) -> Result<Epoch, MetadataError> {
         // Uploads may still begin in the current epoch until the new one is known here.
         let oldest = {
             let state = self.lock();
             state.active.keys().next().copied().map_or(state.current, |oldest| oldest.min(state.current))
         };
-        match metadata.write(RenewLease { holder: self.holder, oldest: Some(oldest) }).await {
-            Err(MetadataError::LeaseLost) => metadata.write(AcquireLease { holder: self.holder }).await,
-            renewed => renewed,
-        }
+        let epoch = match metadata.write(RenewLease { holder: self.holder, oldest: Some(oldest) }).await {
+            Err(MetadataError::LeaseLost) => metadata.write(AcquireLease { holder: self.holder }).await?,
+            renewed => renewed?,
+        };
+        fleet.refresh(metadata).await?;
+        Ok(epoch)
     }
 }
 

@@ -5,7 +5,9 @@ use std::net::SocketAddr;
 
 use async_trait::async_trait;
 
-use crate::metadata::{FindNode, JoinNode, ListDoors, Metadata, MetadataError, NodeRow, NodeState, RecordHello};
+use crate::metadata::{
+    FindNode, JoinNode, LeavePlace, ListDoors, Metadata, MetadataError, NodeRow, NodeState, RecordHello,
+};
 use crate::transport::{Admission, Admitted};
 use crate::types::NodeId;
 use crate::types::limits::DOORS_MAX;
@@ -92,6 +94,11 @@ impl Admission for Registered {
         if !row.as_ref().is_some_and(|row| row.state.is_member()) {
             self.join(node, hello, row.as_ref()).await?;
         }
+        // No node that `cairn up` runs has a token.
+        if hello.token.is_some() && row.is_some_and(|row| row.place.is_some()) {
+            self.metadata.write(LeavePlace { node }).await.map_err(|error| busy(node, &error))?;
+            tracing::info!(%node, "a node that `cairn up` ran is run by itself from now on");
+        }
         self.record(node, hello, peer).await;
         let mut doors = self.metadata.read(ListDoors { within_ms: DOOR_FORGOTTEN_AFTER_MS }).await.unwrap_or_default();
         doors.truncate(DOORS_MAX);
@@ -102,7 +109,7 @@ impl Admission for Registered {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metadata::{ChangeNode, CreateToken, NodeChange, RevokeToken, SqliteOptions};
+    use crate::metadata::{ChangeNode, CreateToken, NodeChange, PlaceNode, RevokeToken, SqliteOptions};
     use crate::types::TokenId;
     use crate::wire::example_hello;
 
@@ -111,6 +118,24 @@ mod tests {
     async fn change(metadata: &Metadata, change: NodeChange) {
         let reason = Some("its disk lies".to_owned());
         metadata.write(ChangeNode { node: NODE, change, reason }).await.unwrap().unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_node_of_cairn_up_that_brings_a_token_is_run_by_itself() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("metadata.db");
+        let metadata = Metadata::open_sqlite(SqliteOptions { path, cache_kib: 1024, readers: 2 }).unwrap();
+        let place = PlaceNode { node: NODE, place: "3".into(), instead_of: None };
+        metadata.write(place).await.unwrap();
+        let door = Registered::new(metadata.clone());
+        // Whatever token: its key is enough.
+        let token = Credential { id: TokenId::from_bytes([1; 16]), secret: [9; 32] }.to_string();
+        for (token, place) in [(None, Some("3")), (Some(token), None)] {
+            let hello = Hello { token, ..example_hello() };
+            door.admit(NODE, &hello, "192.0.2.1:5".parse().unwrap()).await.unwrap();
+            let row = metadata.read(FindNode { node: NODE }).await.unwrap().unwrap();
+            assert_eq!((row.place.as_deref(), row.state), (place, NodeState::Active));
+        }
     }
 
     #[tokio::test]

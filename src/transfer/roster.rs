@@ -209,6 +209,10 @@ mod tests {
             rollbacks: 0,
             start_counter: 0,
             log_position: 0,
+            instance: None,
+            seen_by: None,
+            failing: false,
+            damage: 0,
         }
     }
 

@@ -29,13 +29,14 @@ impl Census {
     ) -> Result<Self, MetadataError> {
         let rows = metadata.read(ListNodes).await?;
         let mut unsure: HashSet<u32> = watch.suspects().keys().copied().collect();
+        let elsewhere = watch.elsewhere().clone();
         unsure.extend(metadata.read(ListRolledBack).await?.into_iter().map(|(node, _)| node));
         let (fleet, losses, scheme) = (transfer.fleet(), watch.losses(), transfer.scheme());
         let (presence, failing) = (watch.presence(), watch.failing());
         let facts = |row: &NodeRow| {
             let (present, domain) = (presence.is_present(row.number), fleet.domain_of(row.number));
-            let (connected, failing) = (fleet.is_connected(row.number), failing.contains(&row.number));
-            let sure = connected && !unsure.contains(&row.number);
+            let (here, failing) = (fleet.is_connected(row.number), failing.contains(&row.number));
+            let (connected, sure) = (here || elsewhere.contains(&row.number), here && !unsure.contains(&row.number));
             (row.number, Facts { state: row.state, present, connected, domain, failing, sure })
         };
         let nodes: HashMap<u32, Facts> = rows.iter().map(facts).collect();
@@ -51,16 +52,33 @@ impl Census {
         rows.iter().flat_map(|row| &row.pieces).all(|place| self.nodes.contains_key(&place.node))
     }
 
-    pub(super) fn judge(&self, transfer: &Transfer, row: &SegmentRow) -> Result<Verdict, LayoutError> {
+    /// Judges a segment. `lost` are pieces that are lost besides those that
+    /// this process knows of.
+    pub(super) fn judge(
+        &self,
+        transfer: &Transfer,
+        row: &SegmentRow,
+        lost: &[PiecePlace],
+    ) -> Result<Verdict, LayoutError> {
         let scheme = scheme_of(Layout::from_bytes(&row.layout)?.coding(), self.scheme);
         let condition = |place: &PiecePlace| {
-            let known = || transfer.piece_id(row.segment, place).is_some_and(|id| self.losses.contain(place.node, &id));
-            (self.nodes.get(&place.node).copied(), self.losses.concern(place.node) && known())
+            let changed = lost.contains(place) || self.is_lost(transfer, row, place);
+            (self.nodes.get(&place.node).copied(), changed)
         };
         Ok(Verdict::new(scheme, &row.pieces, condition, &self.domains))
     }
 
-    /// The numbers of all members that are connected.
+    fn is_lost(&self, transfer: &Transfer, row: &SegmentRow, place: &PiecePlace) -> bool {
+        let known = || transfer.piece_id(row.segment, place).is_some_and(|id| self.losses.contain(place.node, &id));
+        self.losses.concern(place.node) && known()
+    }
+
+    /// The segment's pieces that are known to be lost or changed.
+    pub(super) fn lost(&self, transfer: &Transfer, row: &SegmentRow) -> Vec<PiecePlace> {
+        row.pieces.iter().filter(|place| self.is_lost(transfer, row, place)).copied().collect()
+    }
+
+    /// The numbers of all members that are connected to any process.
     pub(super) fn connected(&self) -> BTreeSet<u32> {
         let connected = self.nodes.iter().filter(|(_, facts)| facts.state.is_member() && facts.connected);
         connected.map(|(node, _)| *node).collect()

@@ -1,14 +1,19 @@
 //! The pieces of dead segments: they go to their nodes' trash, and after a
 //! week they are purged.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::future::join_all;
+use tokio::time::Instant;
 
+use super::task::Task;
 use super::{Step, Worker};
+use crate::env::Env;
 use crate::metadata::{
-    CondemnedPiece, ForgetCondemned, MarkTrashed, Metadata, MetadataError, NodeRow, PiecesToPurge, PiecesToTrash,
+    self, CondemnedPiece, ForgetCondemned, Holder, MarkTrashed, Metadata, MetadataError, NodeRow, PiecesToPurge,
+    PiecesToTrash,
 };
 use crate::transfer::Transfer;
 use crate::transport::NodeError;
@@ -20,17 +25,55 @@ const TRASH_TIME: Duration = Duration::from_secs(7 * 24 * 3600);
 const ORDER_TIME: Duration = Duration::from_secs(30);
 /// Pieces that one request to a node names.
 const PIECES_AT_ONCE: u32 = 1000;
+/// How often it is shown, and read, which nodes are out of reach.
+const SHOW_EVERY: Duration = Duration::from_secs(10);
 
-/// Deletes. One per database.
+/// Deletes. One process does it for all nodes that are connected to it, the
+/// others for the rest. What is done twice, or late by a process that had been
+/// stalled, does no harm: a piece that was condemned never comes back.
 pub struct DeleteWorker {
     metadata: Metadata,
     transfer: Transfer,
+    task: Task,
+    /// The nodes that the one process cannot reach, as it has said, or as the
+    /// others have read, and when.
+    out_of_reach: BTreeSet<u32>,
+    at: Option<Instant>,
 }
 
 impl DeleteWorker {
     /// Deletes what this database says is dead.
-    pub fn new(metadata: Metadata, transfer: Transfer) -> Self {
-        Self { metadata, transfer }
+    pub fn new(metadata: Metadata, transfer: Transfer, env: &Env) -> Self {
+        let task = Task::new(metadata.clone(), metadata::Task::Delete, Holder(env.random()), super::LEASE);
+        Self { metadata, transfer, task, out_of_reach: BTreeSet::new(), at: None }
+    }
+
+    /// The nodes that are this process's to serve.
+    async fn nodes(&mut self) -> Result<Vec<NodeRow>, MetadataError> {
+        let leads = self.task.is_ours().await?;
+        let fleet = self.transfer.fleet();
+        let (rows, connected) = (fleet.registered(), fleet.connected());
+        let is_time = self.at.is_none_or(|at| at.elapsed() >= SHOW_EVERY);
+        if is_time && self.task.is_shared() {
+            self.at = Some(Instant::now());
+            match leads {
+                true => {
+                    self.show(rows.iter().map(|row| row.number).filter(|node| !connected.contains(node)).collect())
+                        .await?
+                }
+                false => self.out_of_reach = decode(self.task.state().await?),
+            }
+        }
+        let is_mine =
+            |row: &NodeRow| connected.contains(&row.number) && (leads || self.out_of_reach.contains(&row.number));
+        Ok(rows.into_iter().filter(is_mine).collect())
+    }
+
+    /// Tells the others which nodes are theirs.
+    async fn show(&mut self, out_of_reach: BTreeSet<u32>) -> Result<(), MetadataError> {
+        let state = serde_json::to_vec(&out_of_reach).map_err(|error| MetadataError::Failed(error.to_string()))?;
+        self.out_of_reach = out_of_reach;
+        self.task.store(state).await
     }
 
     async fn trash(&self, number: u32, node: NodeId) -> Result<Step, MetadataError> {
@@ -67,6 +110,11 @@ impl DeleteWorker {
     }
 }
 
+/// What a process that deletes has shown; nothing if that cannot be read.
+fn decode(state: Option<Vec<u8>>) -> BTreeSet<u32> {
+    state.and_then(|state| serde_json::from_slice(&state).ok()).unwrap_or_default()
+}
+
 /// Whether a node did what it was told. One that cannot be told now is told
 /// later: the pieces stay condemned.
 async fn told(node: NodeId, order: impl Future<Output = Result<(), NodeError>>) -> bool {
@@ -84,9 +132,7 @@ impl Worker for DeleteWorker {
     }
 
     async fn step(&mut self) -> Result<Step, MetadataError> {
-        let fleet = self.transfer.fleet();
-        let mut rows = fleet.registered();
-        rows.retain(|row| fleet.nodes().is_connected(row.node));
+        let rows = self.nodes().await?;
         let steps = join_all(rows.iter().map(|row| self.serve(row))).await;
         let mut found = Step::Idle;
         for step in steps {
@@ -95,5 +141,9 @@ impl Worker for DeleteWorker {
             }
         }
         Ok(found)
+    }
+
+    async fn end(&mut self) {
+        self.task.leave(Duration::ZERO).await;
     }
 }

@@ -12,7 +12,7 @@ use crate::metadata::{ListRolledBack, MarkCompared, Metadata, MetadataError, Seg
 use crate::transfer::Transfer;
 use crate::transport::{NodeError, Nodes};
 use crate::types::limits::INVENTORY_PAGE_MAX;
-use crate::types::{NodeId, PieceId};
+use crate::types::{InstanceId, NodeId, PieceId};
 
 /// Pieces whose inventories are held at once, about: 8 bytes each. Nodes that
 /// do not fit wait for the next pass.
@@ -33,7 +33,11 @@ const ANSWER_TIME: Duration = Duration::from_millis(250);
 
 /// The inventories that one pass compares.
 #[derive(Default)]
-pub(super) struct Comparison(BTreeMap<u32, Inventory>);
+pub(super) struct Comparison {
+    inventories: BTreeMap<u32, Inventory>,
+    /// Whether a node is due that only other processes are connected to.
+    pub(super) leaves_out: bool,
+}
 
 struct Inventory {
     /// How often the node had come back with an older state.
@@ -44,8 +48,8 @@ struct Inventory {
     missing: HashSet<PieceId>,
     /// A piece is not in it, and the node could not be asked again.
     unsure: bool,
-    /// How often the node had been suspected.
-    suspicions: u64,
+    /// The start because of which the node was suspected.
+    suspicion: Option<InstanceId>,
     /// How often it was asked for a piece, and how long it took to answer.
     asked: (u32, Duration),
 }
@@ -88,10 +92,13 @@ impl Comparison {
         let suspects = watch.suspects().clone();
         let rolled_back: BTreeMap<u32, u64> = metadata.read(ListRolledBack).await?.into_iter().collect();
         let due: BTreeSet<u32> = suspects.keys().chain(rolled_back.keys()).copied().collect();
-        let (mut fetches, mut room) = (Vec::new(), PIECES_MAX);
+        let (mut fetches, mut room, mut leaves_out) = (Vec::new(), PIECES_MAX, false);
         for number in due {
             let Some(node) = transfer.fleet().node_id(number) else { continue };
-            let Some(status) = transfer.fleet().nodes().status(node) else { continue };
+            let Some(status) = transfer.fleet().nodes().status(node) else {
+                leaves_out |= watch.elsewhere().contains(&number);
+                continue;
+            };
             let pieces = status.usage.pieces;
             if pieces > room && !fetches.is_empty() {
                 continue;
@@ -101,25 +108,25 @@ impl Comparison {
             fetches.push(async move { (number, inventory(nodes, node, pieces.saturating_add(SLACK)).await) });
         }
         let fetched: Vec<_> = stream::iter(fetches).buffer_unordered(FETCHES).collect().await;
-        let mut comparison = BTreeMap::new();
+        let mut inventories = BTreeMap::new();
         for (number, pieces) in fetched {
             match pieces {
                 Ok(pieces) => {
-                    let (rollbacks, suspicions) = (rolled_back.get(&number).copied(), suspects.get(&number));
+                    let (rollbacks, suspicion) = (rolled_back.get(&number).copied(), suspects.get(&number).copied());
                     let inventory = Inventory {
                         rollbacks,
                         pieces,
                         missing: HashSet::new(),
                         unsure: false,
-                        suspicions: suspicions.copied().unwrap_or(0),
+                        suspicion,
                         asked: (0, Duration::ZERO),
                     };
-                    comparison.insert(number, inventory);
+                    inventories.insert(number, inventory);
                 }
                 Err(error) => tracing::debug!(node = number, %error, "a node's inventory could not be fetched"),
             }
         }
-        Ok(Self(comparison))
+        Ok(Self { inventories, leaves_out })
     }
 
     /// Compares some segments' pieces. Answers whether any is missing.
@@ -128,9 +135,11 @@ impl Comparison {
     /// asked for each that is not in it.
     pub(super) async fn look(&mut self, transfer: &Transfer, rows: &[SegmentRow]) -> bool {
         let mut doubtful = Vec::new();
-        for row in rows.iter().filter(|_| !self.0.is_empty()) {
+        for row in rows.iter().filter(|_| !self.inventories.is_empty()) {
             for place in &row.pieces {
-                let Some(inventory) = self.0.get(&place.node).filter(|inventory| !inventory.unsure) else { continue };
+                let Some(inventory) = self.inventories.get(&place.node).filter(|inventory| !inventory.unsure) else {
+                    continue;
+                };
                 let Some(id) = transfer.piece_id(row.segment, place) else { continue };
                 if inventory.pieces.binary_search(&beginning(&id)).is_err() {
                     doubtful.push((place.node, id));
@@ -141,7 +150,7 @@ impl Comparison {
         let answers: Vec<_> = answers.collect().await;
         let mut found = false;
         for answer in answers {
-            let inventory = self.0.get_mut(&answer.node);
+            let inventory = self.inventories.get_mut(&answer.node);
             found |= inventory.is_some_and(|inventory| inventory.hear(answer));
         }
         found
@@ -149,7 +158,7 @@ impl Comparison {
 
     /// Tells what is missing so far.
     pub(super) fn tell(&self, watch: &HealthWatch) {
-        for (number, inventory) in self.0.iter().filter(|(_, inventory)| !inventory.missing.is_empty()) {
+        for (number, inventory) in self.inventories.iter().filter(|(_, inventory)| !inventory.missing.is_empty()) {
             watch.set_missing(*number, inventory.missing.clone());
         }
     }
@@ -157,7 +166,7 @@ impl Comparison {
     /// The pass has seen all segments. A node of which nothing is missing is
     /// done with; any other is compared again, when that was made anew.
     pub(super) async fn end(self, metadata: &Metadata, watch: &HealthWatch) -> Result<(), MetadataError> {
-        for (node, inventory) in self.0 {
+        for (node, inventory) in self.inventories {
             let missing = inventory.missing.len();
             if missing > 0 {
                 tracing::warn!(node, missing, "a node has not got pieces that it had acknowledged; they are made anew");
@@ -165,7 +174,9 @@ impl Comparison {
                 if let Some(rollbacks) = inventory.rollbacks {
                     metadata.write(MarkCompared { node, rollbacks }).await?;
                 }
-                watch.clear(node, inventory.suspicions);
+                if let Some(instance) = inventory.suspicion {
+                    watch.clear(node, instance);
+                }
             }
             watch.set_missing(node, inventory.missing);
         }
@@ -174,7 +185,7 @@ impl Comparison {
 
     /// Whether there is anything to compare.
     pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.inventories.is_empty()
     }
 }
 
@@ -215,7 +226,7 @@ mod tests {
             pieces: Vec::new(),
             missing: HashSet::new(),
             unsure: false,
-            suspicions: 1,
+            suspicion: None,
             asked: (0, Duration::ZERO),
         };
         for number in 0..count {

@@ -13,15 +13,15 @@ pub(super) struct Facts {
     pub(super) state: NodeState,
     /// Whether it was seen lately.
     pub(super) present: bool,
-    /// Whether it is connected now.
+    /// Whether it is connected now, to this process or to another.
     pub(super) connected: bool,
     /// What it fails together with.
     pub(super) domain: u64,
     /// Whether its store is gone from its disk, and only its process still
     /// gives what was there.
     pub(super) failing: bool,
-    /// Whether it is connected, and nothing speaks against its having what it
-    /// should: what is given up because of it is gone for good.
+    /// Whether it is connected to this process, and nothing speaks against its
+    /// having what it should: what is given up because of it is gone for good.
     pub(super) sure: bool,
 }
 

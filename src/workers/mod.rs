@@ -5,14 +5,18 @@
 //!
 //! What makes volunteers' coming, going and damage harmless: the node watch
 //! hears of it, the health loop walks all segments and has repaired what needs
-//! it.
+//! it. Any number of processes work on one database: one of them walks, one
+//! deletes, as long as its lease on that task is good, and all repair what is
+//! in the queue.
 //!
 //! - `presence`: who counts as there · `census`: what is known of all nodes
 //! - `judge`: how a segment is, and what to make anew · `pass`: what one walk counts
-//! - `queue`, `repair`: who comes first, and how one segment is repaired
+//! - `walk`: when passes begin and end · `crew`, `repair`: how segments are repaired
 //! - `inventory`: what a node that came back really has
+//! - `task`: what one process does for all · `share`: what it shows the others
 
 mod census;
+mod crew;
 mod delete;
 mod health;
 mod inventory;
@@ -20,12 +24,14 @@ mod judge;
 mod node_watch;
 mod pass;
 mod presence;
-mod queue;
 mod release;
 mod repair;
 mod report;
+mod share;
+mod task;
 #[cfg(test)]
 mod tests;
+mod walk;
 
 use std::time::Duration;
 
@@ -57,7 +63,13 @@ pub trait Worker: Send + 'static {
 
     /// Does a little. Is never cut off by a shutdown.
     async fn step(&mut self) -> Result<Step, MetadataError>;
+
+    /// Leaves what it has not finished to other processes.
+    async fn end(&mut self) {}
 }
+
+/// How long other processes wait for one that may have died.
+const LEASE: Duration = Duration::from_secs(15);
 
 /// How long a worker that found nothing waits.
 const PAUSE: Duration = Duration::from_secs(2);
@@ -80,4 +92,5 @@ pub async fn run(mut worker: impl Worker, shutdown: Shutdown) {
             () = tokio::time::sleep(pause) => {}
         }
     }
+    worker.end().await;
 }

@@ -1,7 +1,7 @@
 //! Looks at the nodes every two seconds: takes note of who is there, of damage
 //! and of the wish to leave, and tells each node how it stands.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,17 +14,20 @@ use super::report::{HealthReport, HealthWatch};
 use super::{Step, Worker};
 use crate::env::Env;
 use crate::metadata::{
-    ChangeNode, ListDamage, ListDoors, Metadata, MetadataError, NodeChange, NodeRow, NodeSpace, NodeState,
+    ChangeNode, DamageOf, ListDamage, ListDoors, Metadata, MetadataError, NodeChange, NodeRow, NodeSpace, NodeState,
     RecordDamage, RecordSeen, SeenNode,
 };
 use crate::transfer::{DOOR_FORGOTTEN_AFTER_MS, Transfer};
 use crate::transport::{NodeError, NodeStatus, Nodes};
 use crate::types::limits::INVENTORY_PAGE_MAX;
-use crate::types::{InstanceId, NodeId, PieceId};
+use crate::types::{InstanceId, NodeId, PieceId, UnixMillis};
 use crate::wire::{Standing, StandingKind};
 
 /// How often every node's space and log position are recorded.
 const RECORD_EVERY: Duration = Duration::from_secs(60);
+/// How long a node is believed to be connected to another process that has
+/// recorded it: that one does so again before, if it still sees the node.
+const ELSEWHERE_FOR: Duration = Duration::from_secs(150);
 /// Nodes whose log has grown that are recorded at every look besides, so that
 /// one which is set back to a minute ago is told from one that is not.
 const GROWN_AT_ONCE: usize = 64;
@@ -55,9 +58,18 @@ pub struct NodeWatch {
 #[derive(Default)]
 struct Known {
     state: Option<NodeState>,
-    /// Which start of its process was seen last.
+    /// Which start of its process was seen last here, which one was let in last
+    /// by any process, and because of which it was suspected last.
     instance: Option<InstanceId>,
-    connected: bool,
+    let_in: Option<InstanceId>,
+    suspected: Option<InstanceId>,
+    /// Whether it was connected to any process.
+    there: bool,
+    /// When a process was seen to record it, and when another one was.
+    seen: Option<UnixMillis>,
+    elsewhere: Option<Duration>,
+    /// How much of the news of its damage was read.
+    damage_read: u64,
     /// When it was recorded last, and how far its log was.
     recorded: Option<(Duration, u64)>,
     wrong_shares: u64,
@@ -99,14 +111,19 @@ impl NodeWatch {
         self.known.entry(number).or_default()
     }
 
-    /// What nodes have said to another process, or to this one before.
-    async fn begin(&mut self) -> Result<(), MetadataError> {
+    /// What nodes have said to another process, or to this one before. News
+    /// that come later than these rows are read later.
+    async fn begin(&mut self, looks: &[Look]) -> Result<(), MetadataError> {
         let mut damage: BTreeMap<u32, Vec<PieceId>> = BTreeMap::new();
         for (node, piece) in self.metadata.read(ListDamage).await? {
             damage.entry(node).or_default().push(piece);
         }
         for (node, pieces) in damage {
             self.watch.add_damaged(node, pieces);
+        }
+        for Look { row, .. } in looks {
+            self.known(row.number).damage_read = row.damage;
+            self.watch.set_failing(row.number, row.failing);
         }
         self.watch.set_ready();
         self.begun = true;
@@ -120,39 +137,98 @@ impl NodeWatch {
         Ok(rows.into_iter().map(|row| Look { status: connected.remove(&row.node), row }).collect())
     }
 
+    /// Reads what nodes have said to other processes since.
+    async fn read_damage(&mut self, looks: &[Look]) -> Result<(), MetadataError> {
+        for Look { row, .. } in looks {
+            if self.known(row.number).damage_read == row.damage {
+                continue;
+            }
+            let pieces = self.metadata.read(DamageOf { node: row.number }).await?;
+            if !self.watch.add_damaged(row.number, pieces).is_empty() {
+                self.watch.wake();
+            }
+            self.known(row.number).damage_read = row.damage;
+        }
+        Ok(())
+    }
+
     /// Takes note of what has changed since the last look.
     fn compare(&mut self, looks: &[Look]) {
-        let members: Vec<(u32, bool)> = looks
-            .iter()
-            .filter(|look| look.row.state.is_member())
-            .map(|look| (look.row.number, look.status.is_some()))
-            .collect();
+        let elsewhere = self.elsewhere(looks);
+        let there = |look: &Look| look.status.is_some() || elsewhere.contains(&look.row.number);
+        let members = looks.iter().filter(|look| look.row.state.is_member());
+        let members: Vec<(u32, bool)> = members.map(|look| (look.row.number, there(look))).collect();
         self.watch.presence().look(self.env.uptime(), &members);
         let waiting = self.watch.report().queue > 0;
-        for Look { row, status } in looks {
-            let watch = self.watch.clone();
+        for look in looks {
+            let (row, there) = (&look.row, there(look));
             let known = self.known(row.number);
             let goes = known.state.replace(row.state).is_some_and(|state| state != row.state);
-            let instance = status.as_ref().map(|status| status.instance);
-            let comes = instance.is_some() && !std::mem::replace(&mut known.connected, instance.is_some());
-            known.connected = instance.is_some();
-            // A start that this process has not seen before may be that of an older copy.
-            if let Some(instance) = instance
-                && known.instance.replace(instance).is_some_and(|before| before != instance)
-            {
-                watch.suspect(row.number);
-                watch.wake();
-                (known.told, known.recorded) = (None, None);
-            }
-            let fails = status.as_ref().map(|status| status.usage.failed);
-            let turns = fails.is_some_and(|fails| watch.set_failing(row.number, fails));
-            if turns && fails == Some(true) && row.state.is_member() {
-                tracing::warn!(node = %row.node, "a node says that the piece store is gone; its pieces are made anew elsewhere");
-            }
+            let comes = there && !std::mem::replace(&mut known.there, there);
+            self.notice_start(look);
+            let turns = self.notice_failing(look, elsewhere.contains(&look.row.number));
             if goes || turns || (comes && waiting) {
+                self.watch.wake();
+            }
+        }
+        *self.watch.elsewhere() = elsewhere;
+    }
+
+    /// The nodes that another process has recorded lately.
+    fn elsewhere(&mut self, looks: &[Look]) -> BTreeSet<u32> {
+        let (now, own) = (self.env.uptime(), self.watch.holder());
+        let mut elsewhere = BTreeSet::new();
+        for Look { row, .. } in looks {
+            let known = self.known(row.number);
+            let before = std::mem::replace(&mut known.seen, row.seen);
+            // At the first look, nobody knows how long ago that was.
+            let is_news = before.is_some() && row.seen > before;
+            if is_news && row.seen_by.is_some_and(|by| by != own) {
+                known.elsewhere = Some(now);
+            }
+            if known.elsewhere.is_some_and(|at| now.saturating_sub(at) < ELSEWHERE_FOR) {
+                elsewhere.insert(row.number);
+            }
+        }
+        elsewhere
+    }
+
+    /// A start that this process has not seen before may be that of an older
+    /// copy, whichever process has let it in.
+    fn notice_start(&mut self, look: &Look) {
+        let watch = self.watch.clone();
+        let known = self.known(look.row.number);
+        let changes = |before: &mut Option<InstanceId>, now: Option<InstanceId>| {
+            now.filter(|now| before.replace(*now).is_some_and(|before| before != *now))
+        };
+        let here = changes(&mut known.instance, look.status.as_ref().map(|status| status.instance));
+        if here.is_some() {
+            (known.told, known.recorded) = (None, None);
+        }
+        let anywhere = changes(&mut known.let_in, look.row.instance);
+        for start in here.into_iter().chain(anywhere) {
+            // It is compared once, be it heard of here and there.
+            if known.suspected.replace(start) != Some(start) {
+                watch.suspect(look.row.number, start);
                 watch.wake();
             }
         }
+    }
+
+    /// Whether a node's store is gone from its disk, as it said last, here or
+    /// to another process. Answers whether that is news.
+    fn notice_failing(&mut self, look: &Look, elsewhere: bool) -> bool {
+        let (row, said) = (&look.row, look.status.as_ref().map(|status| status.usage.failed));
+        let Some(fails) = said.or(elsewhere.then_some(row.failing)) else { return false };
+        let turns = self.watch.set_failing(row.number, fails);
+        if turns && fails && row.state.is_member() {
+            tracing::warn!(node = %row.node, "a node says that the piece store is gone; its pieces are made anew elsewhere");
+        }
+        if turns && said.is_some() {
+            // The other processes shall know at once.
+            self.known(row.number).recorded = None;
+        }
+        turns
     }
 
     /// A node whose volunteer wants to leave is drained.
@@ -197,7 +273,8 @@ impl NodeWatch {
         if nodes.is_empty() {
             return Ok(());
         }
-        self.metadata.write(RecordSeen { nodes: nodes.clone() }).await?;
+        let holder = self.watch.holder();
+        self.metadata.write(RecordSeen { holder, nodes: nodes.clone() }).await?;
         for node in nodes {
             let known = self.known(node.number);
             known.wrong_shares -= node.wrong_shares;
@@ -311,7 +388,8 @@ fn seen(number: u32, status: &NodeStatus, wrong_shares: u64) -> SeenNode {
         writable_bytes: usage.writable_bytes,
         pieces: usage.pieces,
     };
-    SeenNode { number, space, log_position: status.position, wrong_shares }
+    let (instance, failing) = (status.instance, usage.failed);
+    SeenNode { number, instance, space, log_position: status.position, wrong_shares, failing }
 }
 
 fn standing(row: &NodeRow, trust: f32, report: &HealthReport, doors: &[String]) -> Standing {
@@ -358,10 +436,11 @@ impl Worker for NodeWatch {
     }
 
     async fn step(&mut self) -> Result<Step, MetadataError> {
-        if !self.begun {
-            self.begin().await?;
-        }
         let looks = self.look().await?;
+        if !self.begun {
+            self.begin(&looks).await?;
+        }
+        self.read_damage(&looks).await?;
         self.compare(&looks);
         self.drain(&looks).await?;
         self.ask(&looks);

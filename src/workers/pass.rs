@@ -70,6 +70,11 @@ impl Pass {
         self.compares
     }
 
+    /// Whether one was left out that another process may fetch.
+    pub(super) fn leaves_out(&self) -> bool {
+        self.comparison.leaves_out
+    }
+
     pub(super) fn count(&mut self, segment: SegmentId, verdict: &Verdict) {
         self.segments += 1;
         *self.by_margin.entry(verdict.margin()).or_default() += 1;

@@ -13,7 +13,7 @@ const READERS_TIME: Duration = Duration::from_secs(3600);
 /// Extents that one transaction gives back; writers wait for it.
 const EXTENTS_AT_ONCE: usize = 500;
 
-/// Gives garbage back. One per database.
+/// Gives garbage back. Several at once take rows of their own.
 pub struct ReleaseWorker {
     metadata: Metadata,
 }

@@ -32,8 +32,10 @@ pub(super) enum Outcome {
         /// Whether more would have been wanted.
         short: bool,
     },
-    /// There was nothing to do, or somebody else does it.
+    /// The segment is gone, or somebody else has repaired it.
     Nothing,
+    /// As far as this process knows, the segment needs nothing.
+    NotNeeded,
     /// No node takes what is to be placed.
     NoNodes,
     /// It failed; nothing has changed.
@@ -52,19 +54,20 @@ pub(super) enum RepairError {
 }
 
 impl Repairer {
-    pub(super) async fn repair(self, segment: SegmentId, census: Arc<Census>) -> Outcome {
-        self.attempt(segment, &census).await.unwrap_or_else(Outcome::Failed)
+    /// Repairs a segment. `lost` are pieces that somebody knows to be lost.
+    pub(super) async fn repair(self, segment: SegmentId, lost: Vec<PiecePlace>, census: Arc<Census>) -> Outcome {
+        self.attempt(segment, &lost, &census).await.unwrap_or_else(Outcome::Failed)
     }
 
-    async fn attempt(&self, segment: SegmentId, census: &Census) -> Result<Outcome, RepairError> {
+    async fn attempt(&self, segment: SegmentId, lost: &[PiecePlace], census: &Census) -> Result<Outcome, RepairError> {
         // Held until the list is replaced: what is placed bears its epoch.
         let guard = self.epochs.begin();
         let Some((row, claim)) = self.metadata.write(ClaimSegment { segment }).await? else {
             return Ok(Outcome::Nothing);
         };
-        let verdict = census.judge(&self.transfer, &row)?;
+        let verdict = census.judge(&self.transfer, &row, lost)?;
         if verdict.need().is_none() {
-            return Ok(Outcome::Nothing);
+            return Ok(Outcome::NotNeeded);
         }
         let plan = verdict.plan();
         let wanted: Vec<(PieceNumber, u32)> = plan.wanted.iter().copied().zip(self.choose(&row, &plan)).collect();
@@ -85,7 +88,7 @@ impl Repairer {
                 let mut row = row;
                 row.pieces.retain(|place| !removed.contains(place));
                 row.pieces.extend(&placed);
-                let short = census.judge(&self.transfer, &row)?.need().is_some();
+                let short = census.judge(&self.transfer, &row, lost)?.need().is_some();
                 Ok(done(&verdict, &removed, placed.len(), short))
             }
             Ok(false) => {

@@ -1,7 +1,7 @@
 //! What the health loop has found, for operators, and what the node watch
 //! tells it.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -9,16 +9,20 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::presence::Presence;
-use crate::types::PieceId;
+use crate::metadata::Holder;
+use crate::types::{InstanceId, PieceId};
 
 /// Damaged pieces of one node that are remembered, at most.
 const DAMAGE_MAX: usize = 1_000_000;
+/// Comparisons that are remembered, so that every process hears of them.
+const COMPARED_MAX: usize = 1000;
 
 /// How the segments are, as of the last pass over all of them, and what repair
 /// does about it.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct HealthReport {
-    /// Passes that were finished since this process started.
+    /// Passes that were finished since a process began to walk that had not
+    /// seen another do so.
     pub passes: u64,
     /// When the last one ended, in milliseconds since 1970.
     pub scanned_at_ms: Option<i64>,
@@ -39,13 +43,13 @@ pub struct HealthReport {
     pub if_one_more_domain_dies: OneMore,
     /// Segments that wait for repair or are being repaired.
     pub queue: u64,
-    /// Pieces made anew since this process started.
+    /// Pieces made anew since the cluster began.
     pub pieces_repaired: u64,
-    /// Pieces moved away from draining nodes since this process started.
+    /// Pieces moved away from draining nodes since the cluster began.
     pub pieces_moved: u64,
     /// Pieces that are still to be moved away, by draining node (its number).
     pub pieces_to_move: BTreeMap<u32, u64>,
-    /// Repairs that failed since this process started.
+    /// Repairs that failed since the cluster began.
     pub repairs_failed: u64,
     /// What repair is waiting for, in a sentence.
     pub waiting_for: Option<String>,
@@ -71,8 +75,13 @@ struct Shared {
     woken: AtomicBool,
     presence: Mutex<Presence>,
     losses: Mutex<Losses>,
-    suspects: Mutex<BTreeMap<u32, u64>>,
+    holder: Holder,
+    suspects: Mutex<BTreeMap<u32, InstanceId>>,
+    /// Starts of nodes that were compared, the latest last.
+    compared: Mutex<VecDeque<(u32, InstanceId)>>,
     failing: Mutex<BTreeSet<u32>>,
+    /// Nodes that another process is connected to.
+    elsewhere: Mutex<BTreeSet<u32>>,
     /// Whether what was known of damage before this process is known again.
     ready: AtomicBool,
 }
@@ -99,14 +108,17 @@ impl Losses {
 }
 
 impl HealthWatch {
-    pub(super) fn new(offline_after: Duration) -> Self {
+    pub(super) fn new(offline_after: Duration, holder: Holder) -> Self {
         Self(Arc::new(Shared {
             report: Mutex::default(),
             woken: AtomicBool::new(true),
             presence: Mutex::new(Presence::new(offline_after)),
             losses: Mutex::default(),
+            holder,
             suspects: Mutex::default(),
+            compared: Mutex::default(),
             failing: Mutex::default(),
+            elsewhere: Mutex::default(),
             ready: AtomicBool::new(false),
         }))
     }
@@ -192,22 +204,50 @@ impl HealthWatch {
         self.0.failing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A node has started anew: its inventory shall be compared.
-    pub(super) fn suspect(&self, node: u32) {
-        *self.suspects().entry(node).or_default() += 1;
+    /// What this process calls itself in the database.
+    pub(super) fn holder(&self) -> Holder {
+        self.0.holder
     }
 
-    /// A node's inventory was compared that had been suspected so often.
-    pub(super) fn clear(&self, node: u32, suspicions: u64) {
-        let mut suspects = self.suspects();
-        if suspects.get(&node) == Some(&suspicions) {
-            suspects.remove(&node);
+    /// The nodes that another process is connected to.
+    pub(super) fn elsewhere(&self) -> MutexGuard<'_, BTreeSet<u32>> {
+        self.0.elsewhere.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What comparisons have shown is found anew by who walks now.
+    pub(super) fn forget_missing(&self) {
+        self.losses_mut().missing.clear();
+    }
+
+    /// A node has started anew: its inventory shall be compared.
+    pub(super) fn suspect(&self, node: u32, instance: InstanceId) {
+        self.suspects().insert(node, instance);
+    }
+
+    /// A node's inventory was compared that had been suspected because of this
+    /// start.
+    pub(super) fn clear(&self, node: u32, instance: InstanceId) {
+        self.suspects().retain(|suspect, newest| (*suspect, *newest) != (node, instance));
+        let mut compared = self.compared();
+        compared.push_back((node, instance));
+        if compared.len() > COMPARED_MAX {
+            compared.pop_front();
         }
     }
 
-    /// The nodes to compare, and how often each was suspected since it was
-    /// compared last.
-    pub(super) fn suspects(&self) -> MutexGuard<'_, BTreeMap<u32, u64>> {
+    /// The starts that were compared lately.
+    pub(super) fn compared(&self) -> MutexGuard<'_, VecDeque<(u32, InstanceId)>> {
+        self.0.compared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes over which starts another process has compared.
+    pub(super) fn set_compared(&self, compared: VecDeque<(u32, InstanceId)>) {
+        self.suspects().retain(|node, instance| !compared.contains(&(*node, *instance)));
+        *self.compared() = compared;
+    }
+
+    /// The nodes to compare, and the start of each because of which.
+    pub(super) fn suspects(&self) -> MutexGuard<'_, BTreeMap<u32, InstanceId>> {
         self.0.suspects.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -216,21 +256,43 @@ impl HealthWatch {
 mod tests {
     use super::*;
 
+    fn watch() -> HealthWatch {
+        HealthWatch::new(Duration::ZERO, Holder([1; 16]))
+    }
+
+    fn start(number: u8) -> InstanceId {
+        InstanceId::from_bytes([number; 16])
+    }
+
     #[test]
     fn a_start_during_a_comparison_is_not_forgotten() {
-        let watch = HealthWatch::new(Duration::ZERO);
-        watch.suspect(7);
+        let watch = watch();
+        watch.suspect(7, start(1));
         let compared = watch.suspects()[&7];
-        watch.suspect(7);
+        watch.suspect(7, start(2));
         watch.clear(7, compared);
-        assert_eq!(watch.suspects()[&7], 2, "it may have come back as an older copy meanwhile");
-        watch.clear(7, 2);
+        assert_eq!(watch.suspects()[&7], start(2), "it may have come back as an older copy meanwhile");
+        watch.clear(7, start(2));
         assert!(watch.suspects().is_empty());
     }
 
     #[test]
+    fn what_another_process_has_compared_is_done_with() {
+        let (one, other) = (watch(), watch());
+        for watch in [&one, &other] {
+            watch.suspect(7, start(1));
+            watch.suspect(8, start(2));
+        }
+        other.suspect(8, start(3));
+        one.clear(7, start(1));
+        one.clear(8, start(2));
+        other.set_compared(one.compared().clone());
+        assert_eq!(*other.suspects(), BTreeMap::from([(8, start(3))]));
+    }
+
+    #[test]
     fn damage_that_a_node_invents_does_not_fill_the_database() {
-        let watch = HealthWatch::new(Duration::ZERO);
+        let watch = watch();
         let piece = |number: usize| PieceId::from_bytes((number as u128).to_be_bytes());
         assert_eq!(watch.add_damaged(1, (0..DAMAGE_MAX + 5).map(piece)).len(), DAMAGE_MAX);
         assert!(watch.add_damaged(1, (0..2 * DAMAGE_MAX).map(piece)).is_empty());

@@ -227,19 +227,28 @@ pub struct Objects {
 impl Objects {
     /// Puts `rounds` objects of every size into a bucket of their own.
     pub fn put(gateway: &Gateway, bucket: &str, rounds: u64) -> Self {
-        gateway.client().put(&format!("/{bucket}"), &[]).expect("an answer").ok("make a bucket");
+        Self::put_by(gateway.client(), bucket, rounds)
+    }
+
+    /// The same by a client.
+    pub fn put_by(client: Client, bucket: &str, rounds: u64) -> Self {
+        client.put(&format!("/{bucket}"), &[]).expect("an answer").ok("make a bucket");
         let mut objects = Self { bucket: bucket.to_owned(), digests: Vec::new() };
-        objects.more(gateway, rounds);
+        objects.more_by(&client, rounds);
         objects
     }
 
     /// Puts `rounds` more of every size.
     pub fn more(&mut self, gateway: &Gateway, rounds: u64) {
+        self.more_by(&gateway.client(), rounds);
+    }
+
+    fn more_by(&mut self, client: &Client, rounds: u64) {
         for _ in 0..rounds {
             for size in SIZES {
                 let path = format!("/{}/{}-{size}", self.bucket, self.digests.len());
                 let bytes = data::random(self.digests.len() as u64, size);
-                gateway.client().put(&path, &bytes).expect("an answer").ok(&path);
+                client.put(&path, &bytes).expect("an answer").ok(&path);
                 self.digests.push((path, data::sha256(&bytes)));
             }
         }
@@ -247,8 +256,13 @@ impl Objects {
 
     /// Reads all of them and compares.
     pub fn check(&self, gateway: &Gateway) {
+        self.check_by(&gateway.client());
+    }
+
+    /// The same by a client.
+    pub fn check_by(&self, client: &Client) {
         for (path, digest) in &self.digests {
-            let reply = gateway.client().get(path).expect("an answer").ok(path);
+            let reply = client.get(path).expect("an answer").ok(path);
             assert_eq!(data::sha256(&reply.body), *digest, "{path} has changed");
         }
     }

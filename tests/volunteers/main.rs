@@ -5,11 +5,16 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+#[path = "../support/postgres.rs"]
+mod postgres;
+
 mod community;
 
 mod disk;
+mod growing;
 mod health;
 mod joining;
 mod leaving;
+mod moving;
 mod operator;
 mod readme;

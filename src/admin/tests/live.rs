@@ -29,7 +29,7 @@ async fn serving(ground: &Ground, doors: &[&str]) -> (Door, Operator) {
         Budget::new(64 << 20),
         Env::real(),
     );
-    let epochs = Epochs::start(ground.metadata.clone(), &Env::real()).await.unwrap();
+    let epochs = Epochs::start(ground.metadata.clone(), transfer.fleet().clone(), &Env::real()).await.unwrap();
     let tuning = HealthTuning::default();
     let health = HealthLoop::new(ground.metadata.clone(), transfer.clone(), epochs, Env::real(), tuning).watch();
     let live = Some(Live { transfer, health, s3: Some("http://127.0.0.1:9000".to_owned()) });

@@ -10,9 +10,9 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::env::Env;
-use crate::metadata::{JoinNode, Metadata, NodeSpace, OpenCluster, RecordSeen, SeenNode, SqliteOptions};
+use crate::metadata::{Holder, JoinNode, Metadata, NodeSpace, OpenCluster, RecordSeen, SeenNode, SqliteOptions};
 use crate::seal::ClusterSecret;
-use crate::types::{ClusterId, NodeId};
+use crate::types::{ClusterId, InstanceId, NodeId};
 use crate::wire::JoinToken;
 
 /// A cluster's database in a folder of its own.
@@ -69,8 +69,9 @@ impl Ground {
 
     /// Notes that the node of this number was seen now, with this space.
     async fn see(&self, number: u32, space: NodeSpace) {
-        let seen = SeenNode { number, space, log_position: 0, wrong_shares: 0 };
-        self.metadata.write(RecordSeen { nodes: vec![seen] }).await.unwrap();
+        let instance = InstanceId::from_bytes([1; 16]);
+        let seen = SeenNode { number, instance, space, log_position: 0, wrong_shares: 0, failing: false };
+        self.metadata.write(RecordSeen { holder: Holder([1; 16]), nodes: vec![seen] }).await.unwrap();
     }
 }
 

@@ -19,6 +19,10 @@ pub(super) enum Remedy {
     Reconnect,
 }
 
+/// What gateways say that still run on a database that has been fenced.
+const MOVED: &str = "its contents have been moved to another database, or are being moved: stop this gateway, and start \
+                     it on that one";
+
 /// A failure and its remedy.
 #[derive(Debug, Clone)]
 pub(super) struct Failure {
@@ -56,6 +60,8 @@ impl From<Error> for Failure {
             _ if *code == SqlState::READ_ONLY_SQL_TRANSACTION => {
                 Self::unavailable("the server is read-only", Remedy::Reconnect)
             }
+            // Whoever moved it has taken their names from the tables.
+            _ if *code == SqlState::UNDEFINED_TABLE => Self::unavailable(MOVED, Remedy::None),
             // Cut off by the statement's timeout.
             _ if *code == SqlState::QUERY_CANCELED => Self::unavailable(reason, Remedy::Rerun),
             // Shut down, crashed, starting; too many connections; no line.

@@ -167,7 +167,7 @@ impl Postgres {
             Ok(output) => output,
             Err(error) => return Err(session.give_up(error)),
         };
-        match session.commit().await {
+        match session.commit(O::IS_REPEATABLE).await {
             Commit::Done => Ok(output),
             Commit::Failed(failure) => Err(failure),
             Commit::Unknown(receipt, failure) => match self.find_out(&receipt).await? {

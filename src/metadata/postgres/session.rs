@@ -203,19 +203,19 @@ impl Session {
     /// Ends a transaction that only read.
     pub(super) fn end(self) {}
 
-    pub(super) async fn commit(mut self) -> Commit {
+    pub(super) async fn commit(mut self, is_repeatable: bool) -> Commit {
         let (begun, changed) = (self.begun, self.changed);
         if !begun {
             return Commit::Done;
         }
-        match changed {
+        match changed && !is_repeatable {
             true => self.commit_changes().await,
-            false => self.commit_nothing().await,
+            false => self.commit_plainly().await,
         }
     }
 
-    /// Nothing was changed, so that it may as well be done again.
-    async fn commit_nothing(&mut self) -> Commit {
+    /// Nothing was changed, or nothing that may not as well be done again.
+    async fn commit_plainly(&mut self) -> Commit {
         let Ok(connection) = self.connection() else { return Commit::Done };
         let failure = match timeout(self.patience, connection.client.batch_execute("COMMIT")).await {
             Ok(Ok(())) => {

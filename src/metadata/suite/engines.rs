@@ -3,7 +3,7 @@
 use std::sync::OnceLock;
 
 use super::server::Server;
-use super::{lists, moves, random, references_and_garbage_add_up, volunteers};
+use super::{lists, moves, random, references_and_garbage_add_up, shared, volunteers};
 use crate::metadata::*;
 
 /// What a database needs for as long as it is used.
@@ -87,4 +87,9 @@ on_every_engine! {
     what_a_node_says_is_kept: volunteers::what_a_node_says_is_kept;
     a_node_that_goes_back_is_noticed: volunteers::a_node_that_goes_back_is_noticed;
     doors_are_known_for_a_while: volunteers::doors_are_known_for_a_while;
+    a_task_is_one_process_s_until_its_lease_is_over: shared::a_task_is_one_process_s_until_its_lease_is_over;
+    nearest_to_loss_comes_first: shared::nearest_to_loss_comes_first;
+    what_a_dead_process_had_taken_comes_back: shared::what_a_dead_process_had_taken_comes_back;
+    who_could_not_repair_leaves_it_to_others: shared::who_could_not_repair_leaves_it_to_others;
+    what_needs_nothing_leaves_the_queue: shared::what_needs_nothing_leaves_the_queue;
 }

@@ -166,16 +166,26 @@ pub(super) async fn what_a_node_says_is_kept(metadata: Metadata) {
     assert_eq!((row.address, row.space), (Some(IpAddr::V4(Ipv4Addr::LOCALHOST)), None));
     assert!(row.seen.is_some());
     let space = NodeSpace { capacity_bytes: u64::MAX, used_bytes: 2, writable_bytes: 3, pieces: 4 };
-    let seen = SeenNode { number: 2, space, log_position: 7, wrong_shares: 5 };
-    metadata.write(RecordSeen { nodes: vec![seen, SeenNode { log_position: 6, ..seen }] }).await.unwrap();
+    metadata.write(hello(2, 1, 1)).await.unwrap();
+    let holder = Holder([3; 16]);
+    let instance = hello(2, 1, 1).instance;
+    let seen = SeenNode { number: 2, instance, space, log_position: 7, wrong_shares: 5, failing: true };
+    metadata.write(RecordSeen { holder, nodes: vec![seen, SeenNode { log_position: 6, ..seen }] }).await.unwrap();
     let row = find(&metadata, 2).await;
     assert_eq!((row.space, row.wrong_shares, row.log_position), (Some(space), 10, 7));
+    assert_eq!((row.instance, row.seen_by, row.failing), (Some(instance), Some(holder), true));
+    metadata.write(hello(2, 1, 1)).await.unwrap();
+    assert_eq!(find(&metadata, 2).await.seen_by, None, "whoever let it in, it is not the one that saw it");
 
     let pieces = |numbers: &[u8]| numbers.iter().map(|number| PieceId::from_bytes([*number; 16])).collect::<Vec<_>>();
     let damage = |node, numbers: &[u8]| metadata.write(RecordDamage { node, pieces: pieces(numbers) });
     damage(1, &[1, 2, 2]).await.unwrap();
     damage(2, &[2]).await.unwrap();
     damage(1, &[3, 1]).await.unwrap();
+    assert_eq!((find(&metadata, 1).await.damage, find(&metadata, 2).await.damage), (2, 1));
+    damage(1, &[3]).await.unwrap();
+    assert_eq!(find(&metadata, 1).await.damage, 2, "no news");
+    assert_eq!(metadata.read(DamageOf { node: 1 }).await.unwrap(), pieces(&[1, 2, 3]));
     let all = metadata.read(ListDamage).await.unwrap();
     assert_eq!(all, [1, 1, 1, 2].into_iter().zip(pieces(&[1, 2, 3, 2])).collect::<Vec<_>>(), "nothing is taken back");
     change(&metadata, 1, NodeChange::Forget).await.unwrap();
@@ -193,9 +203,15 @@ pub(super) async fn a_node_that_goes_back_is_noticed(metadata: Metadata) {
     assert_eq!(metadata.read(ListRolledBack).await.unwrap(), []);
     assert!(says(1, 20).await, "it had started more often");
     let space = NodeSpace::default();
-    let seen = SeenNode { number: 1, space, log_position: 30, wrong_shares: 0 };
-    metadata.write(RecordSeen { nodes: vec![seen] }).await.unwrap();
+    let start = |number: u8| InstanceId::from_bytes([number; 16]);
+    let seen = SeenNode { number: 1, instance: start(1), space, log_position: 30, wrong_shares: 0, failing: false };
+    let record = async |nodes| metadata.write(RecordSeen { holder: Holder([3; 16]), nodes }).await.unwrap();
+    record(vec![seen]).await;
     assert!(says(2, 29).await, "it had acknowledged more");
+    // A gateway that has not heard of the new start yet still records the one before.
+    record(vec![SeenNode { log_position: 90, failing: true, ..seen }]).await;
+    let row = find(&metadata, 1).await;
+    assert_eq!((row.log_position, row.failing), (29, false));
     assert_eq!(metadata.read(ListRolledBack).await.unwrap(), [(1, 2)]);
     metadata.write(MarkCompared { node: 1, rollbacks: 1 }).await.unwrap();
     assert_eq!(metadata.read(ListRolledBack).await.unwrap(), [(1, 2)], "it went back again meanwhile");

@@ -4,6 +4,7 @@
 mod coming_and_going;
 mod damage;
 mod overtaking;
+mod together;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -48,11 +49,11 @@ impl Volunteer {
         &self.running.as_ref().unwrap().1
     }
 
-    async fn start(&mut self, cluster: ClusterId, door: String) {
+    async fn start(&mut self, cluster: ClusterId, doors: Vec<String>) {
         let options = StoreOptions { capacity_bytes: 1 << 30, log_bytes_max: LOG_BYTES_MAX };
         let store = PieceStore::open(self.dir(), options).unwrap().0;
         let identity = Identity::load_or_create(self.dir()).unwrap();
-        let config = NodeConfig::new(self.dir(), store.clone(), identity, cluster, vec![door]);
+        let config = NodeConfig::new(self.dir(), store.clone(), identity, cluster, doors);
         self.running = Some((Node::start(config).await.unwrap(), store));
     }
 
@@ -69,29 +70,21 @@ impl Volunteer {
     }
 }
 
-struct Town {
+/// A gateway and its workers.
+struct Process {
     metadata: Metadata,
-    cluster: ClusterId,
     door: Door,
     transfer: Transfer,
     epochs: Epochs,
     objects: Objects,
     health: HealthLoop,
     watch: NodeWatch,
-    nodes: Vec<Volunteer>,
-    bodies: BTreeMap<String, Bytes>,
-    _folder: TempDir,
 }
 
-impl Town {
-    /// So many nodes, numbered from 1, and a scheme.
-    async fn new(nodes: usize, scheme: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let options = SqliteOptions { path: folder.path().join("town.db"), cache_kib: 1024, readers: 4 };
-        let metadata = Metadata::open_sqlite(options).unwrap();
+impl Process {
+    async fn new(metadata: Metadata, scheme: &str) -> Self {
         let (env, secret) = (Env::real(), ClusterSecret::from_bytes([7; 32]));
-        let cluster = secret.cluster_id();
-        metadata.write(OpenCluster { cluster }).await.unwrap();
+        metadata.write(OpenCluster { cluster: secret.cluster_id() }).await.unwrap();
         let config = DoorConfig {
             cluster: ClusterIdentity::from_seed(&secret.signing_seed()).unwrap(),
             generation: Generation(1),
@@ -103,49 +96,94 @@ impl Town {
         let policy = SchemePolicy { configured: Some(scheme.parse().unwrap()), min_nodes: Some(1) };
         let budget = Budget::new(256 << 20);
         let transfer = Transfer::new(fleet, metadata.clone(), secret.piece_id_key(), policy, budget, env.clone());
-        let epochs = Epochs::start(metadata.clone(), &env).await.unwrap();
+        let epochs = Epochs::start(metadata.clone(), transfer.fleet().clone(), &env).await.unwrap();
         let keys = KeyRing::new(secret, KeyVersion(1), env.clone());
         let objects = Objects::new(metadata.clone(), transfer.clone(), keys, epochs.clone(), env.clone());
         let (rest, short_rest) = (Duration::from_millis(300), Duration::from_millis(10));
         let tuning = HealthTuning { rest, short_rest, settle: Duration::ZERO, page: 3, ..HealthTuning::default() };
+        let tuning = HealthTuning { lease: Duration::from_secs(4), ..tuning };
         let health = HealthLoop::new(metadata.clone(), transfer.clone(), epochs.clone(), env.clone(), tuning);
         let watch = NodeWatch::new(metadata.clone(), transfer.clone(), health.watch(), env);
-        let (nodes_there, bodies) = (Vec::new(), BTreeMap::new());
-        let mut town = Self {
-            metadata,
-            cluster,
-            door,
-            transfer,
-            epochs,
-            objects,
-            health,
-            watch,
-            nodes: nodes_there,
-            bodies,
-            _folder: folder,
-        };
-        let bucket = CreateBucket { name: BucketName::new("town").unwrap(), now: UnixMillis(1) };
-        town.metadata.write(bucket).await.unwrap();
+        Self { metadata, door, transfer, epochs, objects, health, watch }
+    }
+
+    /// One look and one step.
+    async fn step(&mut self) {
+        self.watch.step().await.unwrap();
+        if self.health.step().await.unwrap() == Step::Idle {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    fn report(&self) -> HealthReport {
+        self.health.watch().latest()
+    }
+}
+
+struct Town {
+    /// The gateway whose workers go step by step.
+    process: Process,
+    cluster: ClusterId,
+    nodes: Vec<Volunteer>,
+    bodies: BTreeMap<String, Bytes>,
+    _folder: Option<TempDir>,
+}
+
+impl std::ops::Deref for Town {
+    type Target = Process;
+
+    fn deref(&self) -> &Process {
+        &self.process
+    }
+}
+
+impl std::ops::DerefMut for Town {
+    fn deref_mut(&mut self) -> &mut Process {
+        &mut self.process
+    }
+}
+
+impl Town {
+    /// So many nodes, numbered from 1, and a scheme.
+    async fn new(nodes: usize, scheme: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let options = SqliteOptions { path: folder.path().join("town.db"), cache_kib: 1024, readers: 4 };
+        let process = Process::new(Metadata::open_sqlite(options).unwrap(), scheme).await;
+        let mut town = Self::of(process).await;
+        town._folder = Some(folder);
         for _ in 0..nodes {
             town.join().await;
         }
         town
     }
 
+    /// No nodes yet.
+    async fn of(process: Process) -> Self {
+        let bucket = CreateBucket { name: BucketName::new("town").unwrap(), now: UnixMillis(1) };
+        process.metadata.write(bucket).await.unwrap();
+        let cluster = ClusterSecret::from_bytes([7; 32]).cluster_id();
+        Self { process, cluster, nodes: Vec::new(), bodies: BTreeMap::new(), _folder: None }
+    }
+
     /// One more node.
     async fn join(&mut self) {
+        self.enlist().await;
+        self.start(self.nodes.len() - 1).await;
+    }
+
+    /// One more node, which does not run yet.
+    async fn enlist(&mut self) {
         let folder = tempfile::tempdir().unwrap();
         let id = Identity::load_or_create(folder.path()).unwrap().node_id();
         let place = PlaceNode { node: id, place: self.nodes.len().to_string(), instead_of: None };
         self.metadata.write(place).await.unwrap();
         self.nodes.push(Volunteer { folder, id, running: None });
-        self.start(self.nodes.len() - 1).await;
     }
 
     /// Starts a node on its folder and waits until it is connected.
     async fn start(&mut self, at: usize) {
         let (cluster, door) = (self.cluster, self.door.local_addr().to_string());
-        self.nodes[at].start(cluster, door).await;
+        self.nodes[at].start(cluster, vec![door]).await;
         let begun = Instant::now();
         while !self.door.nodes().is_connected(self.nodes[at].id) {
             assert!(begun.elapsed() < SOON, "a node does not connect");
@@ -200,14 +238,6 @@ impl Town {
         }
     }
 
-    /// One look and one step.
-    async fn step(&mut self) {
-        self.watch.step().await.unwrap();
-        if self.health.step().await.unwrap() == Step::Idle {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    }
-
     /// Goes on until that is so.
     async fn until(&mut self, what: &str, is_so: impl Fn(&HealthReport) -> bool) {
         let begun = Instant::now();
@@ -221,10 +251,6 @@ impl Town {
     async fn settle(&mut self) {
         let passes = self.report().passes + 3;
         self.until("nothing waits", |report| report.passes >= passes && report.queue == 0).await;
-    }
-
-    fn report(&self) -> HealthReport {
-        self.health.watch().latest()
     }
 
     async fn segments(&self) -> Vec<SegmentRow> {

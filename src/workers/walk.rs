@@ -1,0 +1,238 @@
+//! The walk over all segments, by the one process that does it: when a pass
+//! begins, what it puts into the queue, and which nodes it lets go.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use super::census::Census;
+use super::health::HealthLoop;
+use super::pass::Pass;
+use crate::metadata::{IsDrained, LetGo, MetadataError, QueueRepairs, ScanSegments, SegmentRow, WantedRepair};
+use crate::types::{Epoch, NodeId, SegmentId};
+
+/// From the end of a pass to the next one, when nodes have come or gone.
+const RECOUNT_AFTER: Duration = Duration::from_secs(15);
+/// The longest wait after a page of segments.
+const PAGE_PAUSE_MAX: Duration = Duration::from_secs(1);
+/// Segments that wait at once; others are found again by the next pass.
+const QUEUE_MAX: u64 = 10_000;
+/// Passes without a piece on it, after which a drained node has left.
+const EMPTY_PASSES: u32 = 2;
+
+/// What this process knows of its walk.
+#[derive(Default)]
+pub(super) struct Walk {
+    pub(super) pass: Option<Pass>,
+    /// When the last pass ended, how long it took, and whether the next one
+    /// shall come soon.
+    last_pass: Option<(Instant, Duration, bool)>,
+    /// The members that were connected when it began.
+    counted: BTreeSet<u32>,
+    /// The domains that took pieces then.
+    domains: BTreeSet<u64>,
+    /// Whether those were others before.
+    hope: bool,
+    /// Those that did not fit into the queue since then.
+    pub(super) dropped: u64,
+    /// Whether anything was repaired since then.
+    pub(super) changed: bool,
+    /// What all processes had repaired by then.
+    done: u64,
+    /// Since which epoch a node is drained, and how many passes have found it
+    /// empty since.
+    empty_passes: BTreeMap<u32, (Epoch, u32)>,
+    /// Whether a node was not compared that another process is connected to.
+    left_out: bool,
+}
+
+impl Walk {
+    /// Whether there is anything to stop.
+    pub(super) fn has_begun(&self) -> bool {
+        self.pass.is_some() || self.last_pass.is_some()
+    }
+}
+
+impl HealthLoop {
+    /// A pass waits for the repairs that the last one has asked for, unless
+    /// they take very long.
+    fn is_pass_due(&self) -> bool {
+        let Some((ended, took, soon)) = self.walk.last_pass else { return self.has_settled() };
+        let changed = self.walk.changed || self.done() != self.walk.done;
+        let rest = if soon || changed { self.tuning.short_rest } else { self.tuning.rest };
+        let rest = rest.max(3 * took);
+        // A node that says something new all the time must not make passes follow one another.
+        let woken = ended.elapsed() >= took.max(self.tuning.short_rest) && self.watch.take_wake();
+        // What can be read now depends on who is there now.
+        let recount = ended.elapsed() >= RECOUNT_AFTER.max(3 * took).min(rest) && self.connected() != self.walk.counted;
+        woken || recount || ended.elapsed() >= if self.is_quiet() { rest } else { rest + self.tuning.rest }
+    }
+
+    /// Whether the nodes had time to come back since this process started.
+    fn has_settled(&self) -> bool {
+        let members = self.repairer.transfer.fleet().registered();
+        self.begun.elapsed() >= self.tuning.settle || self.connected().len() == members.len()
+    }
+
+    /// Those that are connected to this process or, as far as it knows, to
+    /// another.
+    fn connected(&self) -> BTreeSet<u32> {
+        let fleet = self.repairer.transfer.fleet();
+        let mut connected = fleet.connected();
+        let elsewhere = self.watch.elsewhere().clone();
+        connected
+            .extend(elsewhere.into_iter().filter(|node| fleet.row(*node).is_some_and(|row| row.state.is_member())));
+        connected
+    }
+
+    /// Goes on with the walk. Answers whether there was anything to do.
+    pub(super) async fn walk(&mut self) -> Result<bool, MetadataError> {
+        if self.walk.pass.is_none() && self.watch.is_ready() && self.is_pass_due() {
+            if std::mem::take(&mut self.walk.left_out) {
+                self.leave_to_others().await;
+                return Ok(false);
+            }
+            self.begin_pass().await?;
+        }
+        let Some(pass) = self.walk.pass.take() else { return Ok(false) };
+        // One that fails is begun anew.
+        self.go_on(pass).await.inspect_err(|_| self.watch.wake())?;
+        Ok(true)
+    }
+
+    /// Another process walks from now on.
+    pub(super) fn stop_walking(&mut self) {
+        self.walk = Walk::default();
+        self.watch.forget_missing();
+    }
+
+    async fn begin_pass(&mut self) -> Result<(), MetadataError> {
+        let census = self.fresh_census().await?;
+        self.walk.counted = census.connected();
+        let mut drained = HashMap::new();
+        for row in &census.draining {
+            if let Some(epoch) = self.metadata().write(IsDrained { node: row.number }).await? {
+                drained.insert(row.number, epoch);
+            }
+        }
+        self.walk.pass = Some(Pass::begin(&self.repairer, &self.watch, drained).await?);
+        self.walk.hope = census.domains != self.walk.domains;
+        self.walk.domains.clone_from(&census.domains);
+        (self.walk.dropped, self.walk.changed, self.walk.done) = (0, false, self.done());
+        self.take_heart();
+        Ok(())
+    }
+
+    /// Reads and judges a page of segments. Then waits as long as that took,
+    /// or longer when users are busy. Answers whether there are more; none if
+    /// another walks by now.
+    async fn scan(&mut self, pass: &mut Pass) -> Result<Option<bool>, MetadataError> {
+        let begun = Instant::now();
+        let scan = ScanSegments { after: pass.after, limit: self.tuning.page };
+        let rows = self.metadata().read(scan).await?;
+        if pass.compare(&self.repairer.transfer, &self.watch, &rows).await {
+            self.fresh_census().await?;
+        }
+        let mut census = self.census().await?;
+        if !census.knows(&rows) {
+            census = self.fresh_census().await?;
+        }
+        let wanted: Vec<WantedRepair> = rows.iter().filter_map(|row| self.judge(pass, &census, row)).collect();
+        let more = rows.len() == self.tuning.page as usize;
+        let (after, last) = (pass.after, rows.last().map(|row| row.segment));
+        pass.after = last;
+        if !self.queue(after, last.filter(|_| more), wanted).await? {
+            return Ok(None);
+        }
+        if more {
+            let factor = if self.is_busy() { 4 } else { 1 };
+            sleep((begun.elapsed() * factor).min(PAGE_PAUSE_MAX)).await;
+        }
+        Ok(Some(more))
+    }
+
+    fn judge(&self, pass: &mut Pass, census: &Census, row: &SegmentRow) -> Option<WantedRepair> {
+        let transfer = &self.repairer.transfer;
+        match census.judge(transfer, row, &[]) {
+            Ok(verdict) => {
+                pass.count(row.segment, &verdict);
+                let need = verdict.need()? as u8;
+                let lost = census.lost(transfer, row);
+                Some(WantedRepair { segment: row.segment, margin: verdict.margin(), need, lost })
+            }
+            Err(error) => {
+                tracing::error!(segment = %row.segment, %error, "a segment's layout cannot be read");
+                pass.count_unreadable();
+                None
+            }
+        }
+    }
+
+    /// Has these of a page wait for repair, and no others of it. Answers
+    /// false if another process walks by now.
+    async fn queue(
+        &mut self,
+        after: Option<SegmentId>,
+        last: Option<SegmentId>,
+        wanted: Vec<WantedRepair>,
+    ) -> Result<bool, MetadataError> {
+        if wanted.is_empty() && self.counts().waiting == 0 {
+            return Ok(true);
+        }
+        let count = wanted.len() as u64;
+        let (holder, hope) = (self.holder, self.walk.hope);
+        let queue = QueueRepairs { holder, after, last, wanted, hope, most: QUEUE_MAX };
+        self.recount();
+        match self.metadata().write(queue).await {
+            Ok(Some(dropped)) => self.walk.dropped += dropped,
+            Ok(None) => return Ok(false),
+            // They are counted all the same, and nothing can be repaired anyway.
+            Err(MetadataError::Full) => self.walk.dropped += count,
+            Err(error) => return Err(error),
+        }
+        Ok(true)
+    }
+
+    async fn end_pass(&mut self, pass: Pass) -> Result<(), MetadataError> {
+        let census = self.census().await?;
+        for row in &census.draining {
+            let Some(epoch) = pass.found_drained(row.number) else {
+                self.walk.empty_passes.remove(&row.number);
+                continue;
+            };
+            // A node that was resumed and drained again begins anew.
+            let passes = self.walk.empty_passes.entry(row.number).or_insert((epoch, 0));
+            *passes = if passes.0 == epoch { (epoch, passes.1 + 1) } else { (epoch, 1) };
+            if passes.1 >= EMPTY_PASSES {
+                self.leave(row.node, epoch).await?;
+            }
+        }
+        self.walk.empty_passes.retain(|node, _| census.draining.iter().any(|row| row.number == *node));
+        let soon = !census.draining.is_empty() || pass.compares();
+        self.walk.last_pass = Some((Instant::now(), pass.begun.elapsed(), soon));
+        self.walk.left_out = pass.leaves_out();
+        pass.report(&census, &self.watch, self.env.now());
+        pass.end(self.metadata(), &self.watch).await
+    }
+
+    /// What has begun with an older view of the node is refused: it is empty
+    /// since an epoch from which on nothing could be placed on it.
+    async fn leave(&self, node: NodeId, drained_since: Epoch) -> Result<(), MetadataError> {
+        let reason = "its pieces are elsewhere".to_owned();
+        match self.metadata().write(LetGo { node, drained_since, reason }).await? {
+            Ok(_) => tracing::info!(%node, "a node was drained and has left"),
+            Err(refusal) => tracing::debug!(%node, %refusal, "a drained node stays"),
+        }
+        Ok(())
+    }
+
+    async fn go_on(&mut self, mut pass: Pass) -> Result<(), MetadataError> {
+        match self.scan(&mut pass).await? {
+            Some(true) => self.walk.pass = Some(pass),
+            Some(false) => self.end_pass(pass).await?,
+            None => self.is_overtaken(),
+        }
+        Ok(())
+    }
+}
