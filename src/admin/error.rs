@@ -69,7 +69,9 @@ impl AdminError {
 impl From<MetadataError> for AdminError {
     fn from(error: MetadataError) -> Self {
         let kind = match error {
-            MetadataError::Unavailable(_) | MetadataError::Full => ErrorKind::Unavailable,
+            MetadataError::Unavailable(_) | MetadataError::OutcomeUnknown | MetadataError::Full => {
+                ErrorKind::Unavailable
+            }
             _ => ErrorKind::Failed,
         };
         Self::new(kind, error.to_string())

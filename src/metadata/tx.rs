@@ -15,6 +15,9 @@ pub enum MetadataError {
     /// Try again: the engine was busy, restarting or closing.
     #[error("the metadata database is not available: {0}")]
     Unavailable(String),
+    /// The line broke in a commit, and nobody could find out how it ended.
+    #[error("whether this was stored in the metadata database is not known: look before you try again")]
+    OutcomeUnknown,
     /// No room for the database to grow.
     #[error("the metadata database has no room left on its disk")]
     Full,

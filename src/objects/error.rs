@@ -121,6 +121,9 @@ pub enum ObjectError {
     /// Something that is needed is away for a while; try again later.
     #[error("{0}")]
     Unavailable(String),
+    /// The same of the metadata database. Why is the operator's business.
+    #[error("the metadata database is not available")]
+    DatabaseAway(String),
     /// The database or the disk failed; the log has the details.
     #[error("internal error: {0}")]
     Internal(String),
@@ -141,6 +144,7 @@ impl ObjectError {
             }
             Self::Busy => Self::Busy,
             Self::Unavailable(reason) => Self::Unavailable(reason.clone()),
+            Self::DatabaseAway(reason) => Self::DatabaseAway(reason.clone()),
             other => Self::Internal(other.to_string()),
         }
     }
@@ -171,7 +175,8 @@ impl From<BudgetError> for ObjectError {
 impl From<MetadataError> for ObjectError {
     fn from(error: MetadataError) -> Self {
         match error {
-            MetadataError::Unavailable(_) | MetadataError::LeaseLost | MetadataError::Full => {
+            MetadataError::Unavailable(reason) => Self::DatabaseAway(reason),
+            MetadataError::OutcomeUnknown | MetadataError::LeaseLost | MetadataError::Full => {
                 Self::Unavailable(error.to_string())
             }
             other => Self::Internal(other.to_string()),

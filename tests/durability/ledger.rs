@@ -33,7 +33,7 @@ impl Version {
 
     /// Why an answer is not this version; None if it is. A HEAD's body is not
     /// looked at.
-    fn differs(&self, reply: &Reply, whole: bool) -> Option<String> {
+    pub fn differs(&self, reply: &Reply, whole: bool) -> Option<String> {
         let length = reply.header("content-length");
         if reply.header(TOKEN) != self.token {
             return Some(format!("its token is {:?}", reply.header(TOKEN)));

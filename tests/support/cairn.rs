@@ -152,18 +152,18 @@ impl Drop for Server {
 
 /// A server that several tests share: started by the first one that asks,
 /// stopped by the last one that lets go.
-pub struct Shared {
-    current: Mutex<Weak<Server>>,
+pub struct Shared<T = Server> {
+    current: Mutex<Weak<T>>,
 }
 
-impl Shared {
+impl<T> Shared<T> {
     /// Nobody has asked yet.
     pub const fn new() -> Self {
         Self { current: Mutex::new(Weak::new()) }
     }
 
     /// The running server, or a new one from `start`.
-    pub fn get(&self, start: impl FnOnce() -> Server) -> Arc<Server> {
+    pub fn get(&self, start: impl FnOnce() -> T) -> Arc<T> {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         current.upgrade().unwrap_or_else(|| {
             let server = Arc::new(start());
@@ -196,7 +196,7 @@ fn check_env_file(path: &Path, access: &Access) {
 }
 
 /// A line without terminal colours.
-fn without_colour(line: &str) -> String {
+pub fn without_colour(line: &str) -> String {
     let mut plain = String::with_capacity(line.len());
     let mut rest = line;
     while let Some((before, after)) = rest.split_once("\u{1b}[") {
@@ -208,7 +208,7 @@ fn without_colour(line: &str) -> String {
 
 /// True for a log line of level WARN or ERROR and for a panic. The level is
 /// among the first words; later words may be a client's own.
-fn reports_trouble(line: &str) -> bool {
+pub fn reports_trouble(line: &str) -> bool {
     let level = line.split_whitespace().take(2).any(|word| matches!(word, "WARN" | "ERROR"));
     level || line.contains("\"level\":\"WARN\"") || line.contains("\"level\":\"ERROR\"") || line.contains("panicked at")
 }

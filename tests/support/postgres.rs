@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 const PROGRAMS: &str = "/usr/lib/postgresql/15/bin";
 /// Of the superuser `postgres`, for connections over TCP.
@@ -47,8 +48,30 @@ impl Server {
         let folder = tempfile::Builder::new().prefix("cairn-postgres-").tempdir().expect("a temporary folder").keep();
         hand_over(&folder);
         let watchdog = watchdog(&folder);
-        let mut server = Self { folder, port: 0, watchdog };
+        let server = Self { folder, port: 0, watchdog };
         server.make(configuration);
+        server.begin()
+    }
+
+    /// A replica of this one that streams from it, with these lines in its
+    /// configuration besides.
+    pub fn replica(&self, configuration: &str) -> Self {
+        let folder = tempfile::Builder::new().prefix("cairn-postgres-").tempdir().expect("a temporary folder").keep();
+        hand_over(&folder);
+        let watchdog = watchdog(&folder);
+        let replica = Self { folder, port: 0, watchdog };
+        let primary = format!("host={} port={} user=postgres", self.folder.display(), self.port);
+        let mut copy = as_postgres("pg_basebackup", &replica.folder);
+        copy.args(["--no-sync", "--checkpoint=fast", "--write-recovery-conf", "-d", &primary, "-D"]);
+        let copied = copy.arg(replica.folder.join("data")).output().expect("pg_basebackup starts");
+        assert!(copied.status.success(), "pg_basebackup: {}", String::from_utf8_lossy(&copied.stderr));
+        replica.append(&format!("unix_socket_directories = '{}'\n{configuration}", replica.folder.display()));
+        replica.begin()
+    }
+
+    /// Starts it on a free port.
+    fn begin(mut self) -> Self {
+        let server = &mut self;
         let started = (0..5).any(|_| {
             server.port = free_port();
             std::fs::write(server.folder.join("data/port.conf"), format!("port = {}\n", server.port))
@@ -56,7 +79,7 @@ impl Server {
             server.try_control(&["start"]).status.success()
         });
         assert!(started, "PostgreSQL does not start:\n{}", server.log());
-        server
+        self
     }
 
     fn make(&self, configuration: &str) {
@@ -72,17 +95,43 @@ impl Server {
             .output()
             .expect("initdb starts");
         assert!(made.status.success(), "initdb: {}", String::from_utf8_lossy(&made.stderr));
-        let mut file = std::fs::OpenOptions::new()
-            .append(true)
-            .open(data.join("postgresql.conf"))
-            .expect("initdb has made a configuration");
         let folder = self.folder.display();
-        write!(
-            file,
-            "\nlisten_addresses = '127.0.0.1'\nunix_socket_directories = '{folder}'\nmax_connections = 250\n\
+        self.append(&format!(
+            "listen_addresses = '127.0.0.1'\nunix_socket_directories = '{folder}'\nmax_connections = 250\n\
              shared_buffers = 64MB\ndeadlock_timeout = 200ms\nlog_line_prefix = '%m [%p] %d '\ninclude_if_exists = 'port.conf'\n{configuration}"
-        )
-        .expect("the folder can be written");
+        ));
+    }
+
+    /// Adds lines to its configuration.
+    fn append(&self, lines: &str) {
+        let path = self.folder.join("data/postgresql.conf");
+        let file = std::fs::OpenOptions::new().append(true).open(path);
+        write!(file.expect("initdb has made a configuration"), "\n{lines}").expect("the folder can be written");
+    }
+
+    /// Ends all of it at once, as a power cut does.
+    pub fn kill(&self) {
+        let ids = self.processes();
+        // The postmaster first: it would start the others again.
+        for id in &ids {
+            let id = rustix::process::Pid::from_raw(*id).expect("a process id is not zero");
+            let _ = rustix::process::kill_process(id, rustix::process::Signal::KILL);
+        }
+        while ids.iter().any(|id| is_alive(*id)) {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    /// The postmaster and its children.
+    fn processes(&self) -> Vec<i32> {
+        let pid = std::fs::read_to_string(self.folder.join("data/postmaster.pid")).expect("it runs");
+        let postmaster = pid.lines().next().unwrap_or_default().trim().to_owned();
+        let children = std::fs::read_dir("/proc").expect("Linux").filter_map(|entry| {
+            let stat = std::fs::read_to_string(entry.ok()?.path().join("stat")).ok()?;
+            let (id, rest) = (stat.split(' ').next()?, stat.rsplit_once(") ")?.1);
+            (rest.split(' ').nth(1)? == postmaster).then(|| id.parse().ok())?
+        });
+        postmaster.parse().ok().into_iter().chain(children).collect()
     }
 
     /// Writes a file of the server's below its folder, which nobody else may read.
@@ -93,6 +142,11 @@ impl Server {
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).expect("the file was just written");
         hand_over(&path);
         path
+    }
+
+    /// Gives a folder to the server.
+    pub fn give(&self, folder: &Path) {
+        hand_over(folder);
     }
 
     /// Its port on 127.0.0.1.
@@ -108,6 +162,11 @@ impl Server {
     /// The address of a database, over TCP and with the password.
     pub fn url(&self, database: &str) -> String {
         format!("postgres://postgres:{PASSWORD_IN_URLS}@127.0.0.1:{}/{database}?sslmode=disable", self.port)
+    }
+
+    /// The same for a role with a password of letters and digits.
+    pub fn url_of(&self, role: &str, password: &str, database: &str) -> String {
+        format!("postgres://{role}:{password}@127.0.0.1:{}/{database}?sslmode=disable", self.port)
     }
 
     /// The address of a database, over the socket in its folder.
@@ -199,6 +258,12 @@ fn unprivileged(program: &str) -> Command {
     let mut command = Command::new("setpriv");
     command.args(["--reuid=postgres", "--regid=postgres", "--init-groups", "--", program]);
     command
+}
+
+/// Whether a process runs; one whose end nobody has asked for yet does not.
+fn is_alive(id: i32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z'))
 }
 
 fn hand_over(folder: &Path) {

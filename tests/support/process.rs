@@ -196,6 +196,11 @@ impl Daemon {
         matches!(self.group.child.try_wait(), Ok(Some(_)))
     }
 
+    /// Where its log is.
+    pub fn log_path(&self) -> &Path {
+        &self.log
+    }
+
     /// Everything it has logged.
     pub fn log(&self) -> String {
         String::from_utf8_lossy(&std::fs::read(&self.log).unwrap_or_default()).into_owned()
@@ -220,6 +225,11 @@ impl Daemon {
             None if ended => panic!("ended before {what}: {}", self.story()),
             None => panic!("no {what} within {limit:?}: {}", self.story()),
         }
+    }
+
+    /// Send `signal`.
+    pub fn send(&self, signal: Signal) {
+        self.group.send(signal);
     }
 
     /// Send `signal` and wait for the end. None when it does not end in time;

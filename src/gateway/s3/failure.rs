@@ -159,8 +159,10 @@ impl From<ObjectError> for Failure {
             // Only a copy's source ends here: a GET answers 304 before.
             ObjectError::NotModified(_) => precondition_failed("x-amz-copy-source-If-None-Match"),
             ObjectError::InvalidPart { number, reason } => invalid_part(number, reason),
-            ObjectError::TooFewNodes { .. } | ObjectError::Busy | ObjectError::Unavailable(_) => {
-                Self::new(S3ErrorCode::SlowDown, sentence(&error)).header(RETRY_AFTER, HeaderValue::from_static("1"))
+            ObjectError::TooFewNodes { .. } | ObjectError::Busy | ObjectError::Unavailable(_) => slow_down(&error),
+            ObjectError::DatabaseAway(ref reason) => {
+                tracing::warn!(reason, "the metadata database did not do what a request needed");
+                slow_down(&error)
             }
             ObjectError::Unreadable(_) => {
                 tracing::warn!(%error, "an object cannot be read");
@@ -174,6 +176,10 @@ impl From<ObjectError> for Failure {
             error => simple(&error),
         }
     }
+}
+
+fn slow_down(error: &ObjectError) -> Failure {
+    Failure::new(S3ErrorCode::SlowDown, sentence(error)).header(RETRY_AFTER, HeaderValue::from_static("1"))
 }
 
 /// Errors that say nothing beyond code and sentence.
@@ -283,6 +289,7 @@ mod tests {
             (ObjectError::InvalidPartNumber, 416, "InvalidPartNumber"),
             (ObjectError::Busy, 503, "SlowDown"),
             (ObjectError::TooFewNodes { needed: 5, available: 3, missing: 2 }, 503, "SlowDown"),
+            (ObjectError::DatabaseAway("x".into()), 503, "SlowDown"),
             (ObjectError::Unreadable("x".into()), 503, "ServiceUnavailable"),
             (ObjectError::BadChecksum("CRC32"), 400, "BadDigest"),
             (ObjectError::IncompleteBody { received_bytes: 1, expected_bytes: 2 }, 400, "IncompleteBody"),

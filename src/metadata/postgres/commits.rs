@@ -5,7 +5,9 @@
 //! in, as one that was not committed. If that is possible, the commit neither
 //! took place nor ever can: its own receipt would be the second of that key.
 //! If it is not, what stands there tells. Should the server still be busy with
-//! the commit, the key's index makes the question wait for it.
+//! the commit, the key's index makes the question wait for it. The answer is
+//! itself committed: a server that was started again shows what it had on its
+//! own disk, although no replica may have it yet.
 
 use std::time::Duration;
 
@@ -67,17 +69,16 @@ impl Receipt {
         Ok(if committed == 0 && late { None } else { Some(committed == 1) })
     }
 
-    /// What stands there, and the time.
+    /// What stands there, and the time. The row is changed in any case: the
+    /// answer then comes when this, and with it all that was committed before,
+    /// is on the replicas that commits wait for.
     async fn ask_in(&self, table: &str, client: &Client) -> Result<Row, Error> {
-        let ask =
-            format!("INSERT INTO {table} (made_ms, commit_key, committed) VALUES ($1, $2, 0) ON CONFLICT DO NOTHING");
-        let answer = format!(
-            "SELECT committed, CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT) FROM {table} \
-             WHERE made_ms = $1 AND commit_key = $2"
+        let ask = format!(
+            "INSERT INTO {table} AS kept (made_ms, commit_key, committed) VALUES ($1, $2, 0) \
+             ON CONFLICT (made_ms, commit_key) DO UPDATE SET committed = kept.committed \
+             RETURNING committed, CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)"
         );
-        let (made_ms, key) = (&self.made_ms, &&self.key[..]);
-        client.execute(&ask, &[made_ms, key]).await?;
-        client.query_one(&answer, &[made_ms, key]).await
+        client.query_one(&ask, &[&self.made_ms, &&self.key[..]]).await
     }
 }
 

@@ -136,12 +136,15 @@ pub(super) fn at_open(error: &Error, place: &dyn std::fmt::Display) -> Option<Me
                 "the PostgreSQL at {place} does not permit what is needed: {said}; grant the user all rights on this database and its schema"
             )
         }
-        _ if *code == SqlState::READ_ONLY_SQL_TRANSACTION => {
-            format!(
-                "the PostgreSQL at {place} is read-only (a replica?): name the primary, or all hosts with target_session_attrs=read-write"
-            )
-        }
+        _ if *code == SqlState::READ_ONLY_SQL_TRANSACTION => return Some(read_only(place)),
         _ => return None,
     };
     Some(MetadataError::Unusable(sentence))
+}
+
+/// What is said at the start of a server that takes no writes.
+pub(super) fn read_only(place: &dyn std::fmt::Display) -> MetadataError {
+    MetadataError::Unusable(format!(
+        "the PostgreSQL at {place} is read-only (a replica?): name the primary, or all hosts with target_session_attrs=read-write"
+    ))
 }

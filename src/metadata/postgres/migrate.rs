@@ -13,6 +13,7 @@ use super::failure::{self, Failure};
 const MAKE: &str =
     "CREATE TABLE IF NOT EXISTS schema_version (one BIGINT PRIMARY KEY CHECK (one = 1), version BIGINT NOT NULL)";
 const BEGIN: &str = "INSERT INTO schema_version (one, version) VALUES (1, 0) ON CONFLICT DO NOTHING";
+const READ_ONLY: &str = "SHOW transaction_read_only";
 const VERSION: &str = "SELECT version FROM schema_version WHERE one = 1";
 
 /// How often another gateway may be in the way.
@@ -51,6 +52,10 @@ fn is_race(error: &tokio_postgres::Error) -> bool {
 
 /// The outer failure may be that another gateway does the same.
 async fn try_to_migrate(client: &Client, place: &str) -> Result<Result<(), MetadataError>, tokio_postgres::Error> {
+    // A replica may have the newest schema; nothing can be done with it all the same.
+    if client.query_one(READ_ONLY, &[]).await?.get::<_, &str>(0) == "on" {
+        return Ok(Err(failure::read_only(&place)));
+    }
     // Looked at first without changing anything: who may not make tables need not.
     let known = match client.query_opt(VERSION, &[]).await {
         Ok(row) => row.map(|row| row.get(0)),

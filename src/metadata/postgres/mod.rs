@@ -195,7 +195,7 @@ impl Postgres {
             }
         }
         tracing::error!("whether a commit was stored in the metadata database is not known");
-        Err(Failure::unavailable("whether it was stored is not known", Remedy::None))
+        Err(Failure::new(MetadataError::OutcomeUnknown, Remedy::None))
     }
 
     pub(super) async fn read<O: Operation>(&self, operation: O) -> Result<O::Output, MetadataError> {

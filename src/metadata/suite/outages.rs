@@ -122,11 +122,10 @@ async fn check(metadata: &Metadata, told: Vec<Told>) -> (usize, usize) {
                 outcome.unwrap();
                 (stored, *etags) = (stored + 1, vec![etag]);
             }
-            Err(MetadataError::Unavailable(reason)) => {
+            Err(MetadataError::Unavailable(_)) => failed += 1,
+            Err(MetadataError::OutcomeUnknown) => {
                 failed += 1;
-                if reason.contains("not known") {
-                    etags.push(etag);
-                }
+                etags.push(etag);
             }
             Err(error) => panic!("{error}"),
         }
