@@ -38,6 +38,7 @@ mod standing;
 mod streams;
 #[cfg(test)]
 mod suite;
+mod synthetic;
 mod tokens;
 mod tx;
 mod uploads;
@@ -65,6 +66,7 @@ pub use segments::{FindSegments, NewSegment, PiecePlace, SegmentRow};
 pub use sqlite::SqliteOptions;
 pub use standing::{ChangeNode, ChangeRefusal, NodeChange};
 pub use streams::{Extent, NewStream, StreamContent, StreamRow};
+pub use synthetic::{BLOCK_OBJECTS, Synthetic, SyntheticPlace, load_synthetic};
 pub use tokens::{CreateToken, JoinNode, JoinRefusal, ListTokens, RevokeToken, TokenRow};
 pub use tx::{Metadata, MetadataError, Operation, Tx};
 pub use uploads::{
