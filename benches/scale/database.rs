@@ -138,8 +138,9 @@ impl Database {
     fn sqlite_sizes(&self) -> Vec<(String, f64, f64, f64)> {
         let file = rusqlite::Connection::open(self.folder.path().join("metadata.db")).unwrap();
         let one = |sql: &str| file.query_row(sql, [], |row| row.get::<_, f64>(0)).unwrap();
-        let size =
-            |name: &str| format!("SELECT CAST(TOTAL(pgsize) AS REAL) FROM dbstat WHERE aggregate AND name = '{name}'");
+        let size = |name: &str| {
+            format!("SELECT CAST(TOTAL(pgsize) AS REAL) FROM dbstat WHERE aggregate = 1 AND name = '{name}'")
+        };
         let row = |table: &str| {
             let rows = one(&format!("SELECT CAST(COUNT(*) AS REAL) FROM {table}"));
             let index = INDEXES.iter().filter(|(of, _)| *of == table).map(|(_, name)| one(&size(name))).sum();
@@ -150,7 +151,12 @@ impl Database {
 }
 
 const TABLES: [&str; 7] = ["objects", "bodies", "streams", "segments", "garbage", "condemned", "nodes"];
-const INDEXES: [(&str, &str); 2] = [("condemned", "condemned_by_time"), ("nodes", "sqlite_autoindex_nodes_1")];
+const INDEXES: [(&str, &str); 4] = [
+    ("condemned", "condemned_by_time"),
+    ("condemned", "condemned_by_node"),
+    ("garbage", "garbage_by_time"),
+    ("nodes", "sqlite_autoindex_nodes_1"),
+];
 
 fn postgres_sizes(server: &Server, database: &str) -> Vec<(String, f64, f64, f64)> {
     let row = |table: &str| {

@@ -48,7 +48,7 @@ impl Arguments {
 async fn main() {
     let arguments = Arguments::read();
     for engine in &arguments.engines {
-        let mut database = Database::new(engine, arguments.settings.clone());
+        let database = Database::new(engine, arguments.settings.clone());
         println!("## {}\n", database.describe());
         let mut table = Table::default();
         let mut before = 0;

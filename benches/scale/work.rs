@@ -130,7 +130,8 @@ impl Bench<'_> {
     async fn reads(&self, table: &mut Table) {
         let find = |number, with_source| async move {
             let key = self.made.key(any(self.objects, number));
-            self.metadata.read(FindObject { bucket: bucket(), key, with_source }).await.unwrap().unwrap();
+            // One in a hundred or so was deleted at the size before.
+            let _ = self.metadata.read(FindObject { bucket: bucket(), key, with_source }).await.unwrap();
         };
         self.measure(table, "HEAD", READS, |number| find(number, false)).await;
         // Blocks of twenty: the first ten are inline, the others have streams.

@@ -58,7 +58,7 @@ impl Operation for ReleaseGarbage {
         let mut room = self.extents;
         let mut found = false;
         // Several workers each take rows of their own.
-        let sql = "SELECT garbage_no, spans FROM garbage WHERE left_ms <= ?1 ORDER BY garbage_no LIMIT ?2";
+        let sql = "SELECT garbage_no, spans FROM garbage WHERE left_ms <= ?1 ORDER BY left_ms, garbage_no LIMIT ?2";
         while room > 0 {
             let rows = tx.query_locked(Lock::Take, sql, params![before, ROWS_AT_ONCE]).await?;
             if rows.is_empty() {

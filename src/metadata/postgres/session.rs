@@ -20,7 +20,7 @@ use super::super::tx::{MetadataError, Param, Row};
 use super::commits::Receipt;
 use super::failure::{self, Failure, Remedy};
 use super::pool::Pooled;
-use super::values;
+use super::values::{self, Column};
 
 /// What a transaction is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,9 +45,6 @@ pub(super) enum Commit {
     /// The line broke: only the database knows.
     Unknown(Receipt, Failure),
 }
-
-/// Statements that are under way at once.
-const PIPELINE_MAX: usize = 200;
 
 /// Holds its process's lease until the transaction's end.
 enum Turn {
@@ -125,23 +122,28 @@ impl Session {
         self.judged(changed).map(|rows| rows as usize)
     }
 
+    /// Does it for all rows in one statement.
     pub(in crate::metadata) async fn execute_each(
         &mut self,
         sql: &'static str,
         rows: &[Vec<Param<'_>>],
     ) -> Result<usize, MetadataError> {
-        if rows.is_empty() {
-            return Ok(0);
+        match rows {
+            [] => return Ok(0),
+            [row] => return self.execute(sql, row).await,
+            _ => {}
         }
-        let statement = self.prepare(Lock::None, sql, false).await?;
-        let mut changed = 0;
-        for rows in rows.chunks(PIPELINE_MAX) {
-            let client = &self.connection()?.client;
-            let all = rows.iter().map(|row| async { client.execute(&statement, &borrowed(row)).await });
-            let all = timeout(self.patience, future::join_all(all)).await;
-            changed += self.judged(all.map(|all| all.into_iter().sum::<Result<u64, _>>()))? as usize;
-        }
-        Ok(changed)
+        let columns = values::columns(rows);
+        let columns = columns.ok_or_else(|| MetadataError::Failed("rows that are no columns".into()))?;
+        // Begins the transaction, too.
+        self.prepare(Lock::None, sql, false).await?;
+        let (patience, connection) = (self.patience, self.connection_mut()?);
+        let prepared = timeout(patience, connection.prepared_rows(sql, &columns)).await;
+        let statement = self.judged(prepared)?;
+        let params: Vec<_> = columns.iter().map(Column::as_param).collect();
+        let params = borrowed(&params);
+        let changed = timeout(patience, self.connection()?.client.execute(&statement, &params)).await;
+        self.judged(changed).map(|rows| rows as usize)
     }
 
     async fn prepare(&mut self, lock: Lock, sql: &'static str, reads: bool) -> Result<Statement, MetadataError> {

@@ -26,6 +26,8 @@ const INLINE: u64 = 10;
 const SHARED: u64 = 7;
 /// Blocks for each that has garbage.
 const GARBAGE_EVERY: u64 = 10;
+/// Numbers of its rows, which no sequence reaches.
+const GARBAGE_FROM: u64 = 1 << 40;
 /// Folders of which each holds many keys.
 const FOLDERS: u64 = 5000;
 
@@ -354,7 +356,7 @@ impl Synthetic {
         let id = StreamId::from_bytes(self.random_bytes(About::Dead, left));
         self.extents(batch, left, id, 20_000, std::slice::from_mut(shared));
         let spans = encode_spans(&[Span { stream: id, offset: 0, length: 20_000 }]);
-        batch.garbage.rows.push(vec![number(block + 1), Value::Int(self.now_ms), bytes(spans)]);
+        batch.garbage.rows.push(vec![number(GARBAGE_FROM + block), Value::Int(self.now_ms), bytes(spans)]);
         let dead = SegmentId::from_bytes(self.random_bytes(About::Dead, block));
         for place in self.pieces(dead, shared.coding) {
             let (node, piece, placing) = (place.node.into(), place.piece.0.into(), place.incarnation.0.into());
