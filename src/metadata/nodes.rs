@@ -312,12 +312,20 @@ impl Operation for RecordSeen {
         let now = tx.now().await?;
         let sql = "UPDATE nodes SET seen_ms = ?2, space = ?3, wrong_shares = wrong_shares + ?5, \
                    log_position = CASE WHEN log_position > ?4 THEN log_position ELSE ?4 END WHERE node_no = ?1";
-        let mut nodes: Vec<_> = self.nodes.iter().map(|node| (node, encode_space(&node.space))).collect();
-        nodes.sort_by_key(|(node, _)| node.number);
-        let mut rows = Vec::with_capacity(nodes.len());
-        for (node, space) in &nodes {
-            let position = node.log_position.min(i64::MAX as u64);
-            rows.push(params![node.number, now, space, position, node.wrong_shares].to_vec());
+        let mut seen: BTreeMap<u32, (Vec<u8>, u64, u64)> = BTreeMap::new();
+        for node in &self.nodes {
+            let (space, position, wrong) = seen.entry(node.number).or_default();
+            *space = encode_space(&node.space);
+            *position = node.log_position.min(i64::MAX as u64).max(*position);
+            *wrong += node.wrong_shares;
+        }
+        // Another gateway may record the same ones.
+        let numbers: Vec<i64> = seen.keys().map(|number| (*number).into()).collect();
+        let lock = "SELECT 1 FROM nodes WHERE node_no IN (SELECT value FROM rarray(?1)) ORDER BY node_no";
+        tx.query_locked(Lock::Change, lock, params![&numbers[..]]).await?;
+        let mut rows = Vec::with_capacity(seen.len());
+        for (number, (space, position, wrong)) in &seen {
+            rows.push(params![*number, now, space, *position, *wrong].to_vec());
         }
         tx.execute_each(sql, &rows).await.map(drop)
     }
