@@ -7,6 +7,7 @@ mod engines;
 mod lists;
 mod moves;
 mod outages;
+mod plans;
 mod refusals;
 #[path = "../../tests/support/postgres.rs"]
 mod server;

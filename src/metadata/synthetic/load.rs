@@ -25,8 +25,9 @@ pub enum SyntheticPlace {
 
 /// Blocks that are made and put in at once.
 const BLOCKS_AT_ONCE: u64 = 500;
-/// Memory of SQLite's for loading: keys come in no order.
-const CACHE_KIB: u32 = 4 << 20;
+/// The same for SQLite, which goes through its whole file for each time.
+const BLOCKS_TO_SORT: u64 = 100_000;
+const CACHE_KIB: u32 = 1 << 20;
 
 impl SyntheticPlace {
     /// Opens it as a gateway would, with so much cache where that is told here.
@@ -63,7 +64,7 @@ pub async fn load_synthetic(
             sqlite(path, &made, blocks).map_err(|error| MetadataError::Failed(error.to_string()))?;
         }
         (_, Engine::Postgres(engine)) => {
-            for rows in tables(&made, blocks) {
+            for rows in tables(&made, blocks, BLOCKS_AT_ONCE) {
                 engine.copy(rows.table, rows.columns, &rows.rows).await?;
             }
             engine.skip_numbers(objects.end + 1).await?;
@@ -83,11 +84,11 @@ async fn bucket_number(metadata: &Metadata, name: &BucketName, now: UnixMillis) 
     found.map(|row| row.number).ok_or_else(|| MetadataError::Failed("there is no bucket".into()))
 }
 
-fn tables(made: &Synthetic, blocks: Range<u64>) -> impl Iterator<Item = Rows> {
+fn tables(made: &Synthetic, blocks: Range<u64>, at_once: u64) -> impl Iterator<Item = Rows> {
     let nodes = (blocks.start == 0).then(|| made.node_rows());
     let (made, end) = (*made, blocks.end);
-    let starts = blocks.step_by(BLOCKS_AT_ONCE as usize);
-    let batches = starts.flat_map(move |start| made.rows(start..end.min(start + BLOCKS_AT_ONCE)).tables());
+    let starts = blocks.step_by(at_once as usize);
+    let batches = starts.flat_map(move |start| made.rows(start..end.min(start + at_once)).tables());
     nodes.into_iter().chain(batches)
 }
 
@@ -99,7 +100,8 @@ fn sqlite(path: &PathBuf, made: &Synthetic, blocks: Range<u64>) -> rusqlite::Res
     connection.pragma_update(None, "cache_size", -i64::from(CACHE_KIB))?;
     connection.set_prepared_statement_cache_capacity(16);
     let transaction = connection.transaction()?;
-    for rows in tables(made, blocks) {
+    for mut rows in tables(made, blocks, BLOCKS_TO_SORT) {
+        rows.sort();
         let places = (1..=rows.columns.len()).map(|at| format!("?{at}")).collect::<Vec<_>>().join(", ");
         let sql = format!("INSERT INTO {} ({}) VALUES ({places})", rows.table, rows.columns.join(", "));
         let mut insert = transaction.prepare_cached(&sql)?;

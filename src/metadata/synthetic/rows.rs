@@ -51,6 +51,18 @@ pub(super) struct Rows {
     pub rows: Vec<Vec<Value>>,
 }
 
+impl Rows {
+    /// In the order of their keys, which are the first two columns at most.
+    pub fn sort(&mut self) {
+        let rank = |value: &Value| match value {
+            Value::Int(value) => (*value, Vec::new()),
+            Value::Bytes(bytes) => (0, bytes.clone()),
+            Value::Null => (0, Vec::new()),
+        };
+        self.rows.sort_by_cached_key(|row| (rank(&row[0]), rank(&row[1])));
+    }
+}
+
 /// Rows of all tables that a range of objects takes.
 pub(super) struct Batch {
     objects: Rows,
