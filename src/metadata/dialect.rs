@@ -106,6 +106,22 @@ fn lists(sql: &str) -> String {
     translated
 }
 
+/// A statement that PostgreSQL does for many rows at once, with an array for
+/// each of its values. `types` are these arrays'.
+pub fn postgres_rows(sql: &str, types: &[&str]) -> String {
+    let (arrays, names): (Vec<_>, Vec<_>) =
+        types.iter().enumerate().map(|(at, ty)| (format!("${}::{ty}[]", at + 1), format!("given_{}", at + 1))).unzip();
+    let given = format!("unnest({}) AS given ({})", arrays.join(", "), names.join(", "));
+    let sql = sql.replace('?', "given_");
+    if let Some((update, condition)) = sql.split_once(" WHERE ") {
+        let from = if update.starts_with("DELETE") { "USING" } else { "FROM" };
+        return format!("{update} {from} {given} WHERE {condition}");
+    }
+    let (insert, values) = sql.split_once(" VALUES (").unwrap_or((&sql, ""));
+    let (values, rest) = values.rsplit_once(')').unwrap_or((values, ""));
+    format!("{insert} SELECT {values} FROM {given}{rest}")
+}
+
 /// A migration as PostgreSQL reads it.
 pub fn postgres_schema(sql: &str) -> String {
     let types = sql.replace(" BLOB", " BYTEA").replace(" INTEGER", " BIGINT");
@@ -124,6 +140,24 @@ mod tests {
             "SELECT a FROM b WHERE c = $1 AND d = ANY($12) AND (e = $2) FOR UPDATE"
         );
         assert_eq!(postgres("CAST(instr(a, ?1) AS BLOB)", Lock::None), "CAST(pg_catalog.\"position\"(a, $1) AS BYTEA)");
+    }
+
+    #[test]
+    fn statements_for_many_rows_are_translated() {
+        let given = "unnest($1::BIGINT[], $2::BYTEA[]) AS given (given_1, given_2)";
+        let translated = |sql| postgres_rows(sql, &["BIGINT", "BYTEA"]);
+        assert_eq!(
+            translated("INSERT INTO a (b, c, d) VALUES (?1, ?2, 1) ON CONFLICT DO NOTHING"),
+            format!("INSERT INTO a (b, c, d) SELECT given_1, given_2, 1 FROM {given} ON CONFLICT DO NOTHING")
+        );
+        assert_eq!(
+            translated("UPDATE a SET b = ?1 WHERE c = ?2"),
+            format!("UPDATE a SET b = given_1 FROM {given} WHERE c = given_2")
+        );
+        assert_eq!(
+            translated("DELETE FROM a WHERE b = ?1 AND c = ?2"),
+            format!("DELETE FROM a USING {given} WHERE b = given_1 AND c = given_2")
+        );
     }
 
     #[test]

@@ -58,9 +58,8 @@ impl Operation for ReleaseGarbage {
         let mut room = self.extents;
         let mut found = false;
         // Several workers each take rows of their own.
-        let sql = "SELECT garbage_no, spans FROM garbage WHERE left_ms <= ?1 ORDER BY garbage_no LIMIT ?2";
         while room > 0 {
-            let rows = tx.query_locked(Lock::Take, sql, params![before, ROWS_AT_ONCE]).await?;
+            let rows = tx.query_locked(Lock::Take, DUE, params![before, ROWS_AT_ONCE]).await?;
             if rows.is_empty() {
                 break;
             }
@@ -70,6 +69,9 @@ impl Operation for ReleaseGarbage {
         Ok(found)
     }
 }
+
+pub(super) const DUE: &str =
+    "SELECT garbage_no, spans FROM garbage WHERE left_ms <= ?1 ORDER BY left_ms, garbage_no LIMIT ?2";
 
 /// Rows of garbage that are given back at once.
 const ROWS_AT_ONCE: u32 = 32;
@@ -145,6 +147,9 @@ impl Operation for CondemnPieces {
     }
 }
 
+pub(super) const TO_TRASH: &str = "SELECT node_no, segment_id, piece, incarnation FROM condemned \
+    WHERE node_no = ?1 AND trashed_ms IS NULL LIMIT ?2";
+
 /// Condemned pieces of a node that are not in its trash yet.
 pub struct PiecesToTrash {
     /// The node, by its number.
@@ -157,9 +162,7 @@ impl Operation for PiecesToTrash {
     type Output = Vec<CondemnedPiece>;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Vec<CondemnedPiece>, MetadataError> {
-        let sql = "SELECT node_no, segment_id, piece, incarnation FROM condemned \
-                   WHERE node_no = ?1 AND trashed_ms IS NULL LIMIT ?2";
-        tx.query(sql, params![self.node, self.limit]).await?.iter().map(condemned_piece).collect()
+        tx.query(TO_TRASH, params![self.node, self.limit]).await?.iter().map(condemned_piece).collect()
     }
 }
 
@@ -195,6 +198,9 @@ impl Operation for MarkTrashed {
     }
 }
 
+pub(super) const TO_PURGE: &str = "SELECT node_no, segment_id, piece, incarnation FROM condemned \
+    WHERE trashed_ms < ?1 AND node_no = ?2 LIMIT ?3";
+
 /// Pieces that have been in their node's trash for long enough.
 pub struct PiecesToPurge {
     /// The node, by its number.
@@ -210,9 +216,7 @@ impl Operation for PiecesToPurge {
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Vec<CondemnedPiece>, MetadataError> {
         let before = tx.now().await?.0 - self.older_than_ms as i64;
-        let sql = "SELECT node_no, segment_id, piece, incarnation FROM condemned \
-                   WHERE trashed_ms < ?1 AND node_no = ?2 LIMIT ?3";
-        tx.query(sql, params![before, self.node, self.limit]).await?.iter().map(condemned_piece).collect()
+        tx.query(TO_PURGE, params![before, self.node, self.limit]).await?.iter().map(condemned_piece).collect()
     }
 }
 

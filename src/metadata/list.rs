@@ -63,12 +63,14 @@ impl Operation for ListObjects {
         let mut last = None;
         let (mut start, end) = (roll.start(self.after.as_deref()), roll.end());
         let mut batch = roll.first_batch(self.limit);
+        // However many there are, it takes at most three statements: a few
+        // keys, all that the page has room for, and passing over what rolls up.
         let (mut room, mut skips) = (self.limit, false);
         if self.limit == 0 {
             return Ok(Some(page));
         }
         loop {
-            let wanted = if skips { SKIPS_AT_ONCE } else { batch }.min(room + 1);
+            let wanted = if skips { room + 1 } else { batch.min(room + 1) };
             let rows = match skips {
                 true => skip_from(tx, bucket.number, &roll, &start, &end, wanted).await?,
                 false => keys_from(tx, bucket.number, &start, &end, wanted).await?,
@@ -102,16 +104,25 @@ impl Operation for ListObjects {
             if (skips || !rolled) && rows.len() < wanted as usize {
                 break;
             }
-            skips = rolled;
-            batch = batch.saturating_mul(2);
+            skips |= rolled;
+            batch = self.limit + 1;
         }
         Ok(Some(page))
     }
 }
 
-/// Keys and common prefixes that one statement looks up, each behind all that
-/// the one before it covers.
-const SKIPS_AT_ONCE: u32 = 100;
+/// CROSS JOIN: SQLite would walk all keys in their order and look for each in
+/// the page.
+pub(super) const PASS_OVER: &str = "WITH RECURSIVE page (key, step) AS ( \
+    SELECT (SELECT key FROM objects WHERE bucket_no = ?1 AND key >= ?2 AND key < ?3 ORDER BY key LIMIT 1), 1 \
+    UNION ALL \
+    SELECT (SELECT objects.key FROM objects WHERE bucket_no = ?1 AND objects.key < ?3 AND objects.key >= \
+    CASE WHEN instr(substr(page.key, CAST(?4 AS INTEGER)), ?5) > 0 \
+    THEN CAST(substr(page.key, 1, CAST(?4 AS INTEGER) - 2 + instr(substr(page.key, CAST(?4 AS INTEGER)), ?5)) \
+    || ?6 AS BLOB) ELSE CAST(page.key || ?7 AS BLOB) END ORDER BY objects.key LIMIT 1), step + 1 \
+    FROM page WHERE page.key IS NOT NULL AND step < ?8) \
+    SELECT objects.key, size_bytes, modified_ms, etag, checksum, storage_class FROM page \
+    CROSS JOIN objects WHERE bucket_no = ?1 AND objects.key = page.key ORDER BY step";
 
 /// The first key, then the first one behind it or behind its common prefix,
 /// and so on.
@@ -123,20 +134,10 @@ async fn skip_from(
     end: &[u8],
     limit: u32,
 ) -> Result<Vec<Row>, MetadataError> {
-    let sql = "WITH RECURSIVE page (key, step) AS ( \
-               SELECT (SELECT key FROM objects WHERE bucket_no = ?1 AND key >= ?2 AND key < ?3 ORDER BY key LIMIT 1), 1 \
-               UNION ALL \
-               SELECT (SELECT objects.key FROM objects WHERE bucket_no = ?1 AND objects.key < ?3 AND objects.key >= \
-               CASE WHEN instr(substr(page.key, CAST(?4 AS INTEGER)), ?5) > 0 \
-               THEN CAST(substr(page.key, 1, CAST(?4 AS INTEGER) - 2 + instr(substr(page.key, CAST(?4 AS INTEGER)), ?5)) \
-               || ?6 AS BLOB) ELSE CAST(page.key || ?7 AS BLOB) END ORDER BY objects.key LIMIT 1), step + 1 \
-               FROM page WHERE page.key IS NOT NULL AND step < ?8) \
-               SELECT objects.key, size_bytes, modified_ms, etag, checksum, storage_class FROM page \
-               JOIN objects ON bucket_no = ?1 AND objects.key = page.key ORDER BY objects.key";
     let delimiter = roll.delimiter.unwrap_or_default();
     let rest = roll.prefix.len() as u64 + 1;
     let (next, zero): (_, &[u8]) = (successor(delimiter), &[0]);
-    tx.query(sql, params![bucket, start, end, rest, delimiter, &next, zero, limit]).await
+    tx.query(PASS_OVER, params![bucket, start, end, rest, delimiter, &next, zero, limit]).await
 }
 
 async fn keys_from(

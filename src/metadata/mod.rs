@@ -40,6 +40,7 @@ mod standing;
 mod streams;
 #[cfg(test)]
 pub(crate) mod suite;
+mod synthetic;
 mod tasks;
 mod tokens;
 mod tx;
@@ -74,6 +75,7 @@ pub use segments::{FindSegments, NewSegment, PiecePlace, SegmentRow};
 pub use sqlite::SqliteOptions;
 pub use standing::{ChangeNode, ChangeRefusal, NodeChange};
 pub use streams::{Extent, NewStream, StreamContent, StreamRow};
+pub use synthetic::{BLOCK_OBJECTS, Synthetic, SyntheticPlace, load_synthetic};
 pub use tasks::{ReadTask, ReleaseTask, StoreTask, TakeTask, Task};
 pub use tokens::{CreateToken, JoinNode, JoinRefusal, ListTokens, RevokeToken, TokenRow};
 pub use tx::{Metadata, MetadataError, Operation, Tx};

@@ -363,6 +363,10 @@ impl Operation for RecordSeen {
                    WHERE node_no = ?1";
         let mut nodes: Vec<_> = self.nodes.iter().map(|node| (node, encode_space(&node.space))).collect();
         nodes.sort_by_key(|(node, _)| node.number);
+        // Another gateway may record the same ones.
+        let numbers: Vec<i64> = nodes.iter().map(|(node, _)| node.number.into()).collect();
+        let lock = "SELECT 1 FROM nodes WHERE node_no IN (SELECT value FROM rarray(?1)) ORDER BY node_no";
+        tx.query_locked(Lock::Change, lock, params![&numbers[..]]).await?;
         let mut rows = Vec::with_capacity(nodes.len());
         for (node, space) in &nodes {
             let (position, holder) = (node.log_position.min(i64::MAX as u64), &self.holder.0);

@@ -548,7 +548,7 @@ impl DeleteObjects {
     }
 }
 
-fn encode_inline(inline: &InlineStream) -> Vec<u8> {
+pub(super) fn encode_inline(inline: &InlineStream) -> Vec<u8> {
     let mut row = Writer::new(1);
     row.raw(inline.stream.as_bytes()).u32(inline.key_version.0).raw(&inline.wrapped_key).bytes(&inline.sealed);
     row.finish()

@@ -27,6 +27,7 @@ pub const MIGRATIONS: &[Migration] = &[
     Migration { both: V2, postgres: "" },
     Migration { both: "", postgres: V3_POSTGRES },
     Migration { both: V4, postgres: "" },
+    Migration { both: V5, postgres: "" },
 ];
 
 const V1: &str = "
@@ -281,4 +282,11 @@ ALTER TABLE nodes ADD COLUMN damage INTEGER NOT NULL DEFAULT 0;
 -- the one that it was made of; and where that one is.
 ALTER TABLE cluster ADD COLUMN moving INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE cluster ADD COLUMN moved_to BLOB;
+";
+
+/// Workers find what is due without passing over what is not: an hour's
+/// garbage, and a week's pieces in each node's trash.
+const V5: &str = "
+CREATE INDEX garbage_by_time ON garbage (left_ms, garbage_no);
+CREATE INDEX condemned_by_node ON condemned (node_no, trashed_ms);
 ";

@@ -56,7 +56,7 @@ pub type NewStream = StreamRow;
 /// Format of sealed streams: blocks of 65,536 bytes, AES-256-GCM.
 const FORMAT: u32 = 1;
 
-fn encode_extents(extents: &[Extent]) -> Vec<u8> {
+pub(super) fn encode_extents(extents: &[Extent]) -> Vec<u8> {
     let mut row = Writer::new(1);
     for extent in extents {
         row.u64(extent.stream_offset).raw(extent.segment.as_bytes()).u32(extent.segment_offset).u32(extent.length);

@@ -8,11 +8,13 @@ mod engines;
 mod lists;
 mod moves;
 mod outages;
+mod plans;
 mod refusals;
 #[path = "../../tests/support/postgres.rs"]
 pub(super) mod server;
 mod shared;
 mod statements;
+mod synthetic;
 mod tls;
 mod together;
 mod volunteers;
@@ -87,7 +89,8 @@ impl Operation for Audit {
 
 impl Audit {
     async fn check_bodies(&self, tx: &mut Tx<'_>) -> Result<(), MetadataError> {
-        let sql = "SELECT refs, (SELECT COUNT(*) FROM objects WHERE objects.body_id = bodies.body_id) FROM bodies";
+        let sql = "SELECT refs, COUNT(objects.key) FROM bodies LEFT JOIN objects ON objects.body_id = bodies.body_id \
+                   GROUP BY bodies.body_id, refs";
         for row in tx.query(sql, &[]).await? {
             assert!(row.int(0)? > 0 && row.int(0)? == row.int(1)?, "a body's references: {row:?}");
         }

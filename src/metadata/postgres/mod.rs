@@ -11,6 +11,7 @@
 
 mod address;
 mod commits;
+mod copy;
 mod failure;
 mod migrate;
 mod pool;

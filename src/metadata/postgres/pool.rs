@@ -14,6 +14,7 @@ use super::super::tx::MetadataError;
 use super::PostgresOptions;
 use super::failure::{self, Failure, Remedy};
 use super::tls::Tls;
+use super::values::Column;
 
 pub(super) type Pool = managed::Pool<Maker>;
 pub(super) type Pooled = managed::Object<Maker>;
@@ -84,7 +85,7 @@ impl Maker {
         client.batch_execute(&self.settings).await.map_err(refused)?;
         let clock = client.query_one(dialect::CLOCK_POSTGRES, &[]).await.map_err(refused)?;
         let clock = (clock.try_get(0).map_err(refused)?, Instant::now());
-        Ok(Connection { client, statements: HashMap::new(), clock })
+        Ok(Connection { client, statements: HashMap::new(), for_rows: HashMap::new(), clock })
     }
 
     /// The password's file is read anew each time: it may be changed.
@@ -124,6 +125,8 @@ impl managed::Manager for Maker {
 pub(super) struct Connection {
     pub(super) client: Client,
     statements: HashMap<(&'static str, Lock), Statement>,
+    /// The same for many rows at once.
+    for_rows: HashMap<&'static str, Statement>,
     /// The database's clock when it was made, in milliseconds.
     clock: (i64, Instant),
 }
@@ -136,6 +139,21 @@ impl Connection {
         }
         let statement = self.client.prepare(&dialect::postgres(sql, lock)).await?;
         self.statements.insert((sql, lock), statement.clone());
+        Ok(statement)
+    }
+
+    /// The statement as it does many rows at once.
+    pub(super) async fn prepared_rows(
+        &mut self,
+        sql: &'static str,
+        columns: &[Column<'_>],
+    ) -> Result<Statement, tokio_postgres::Error> {
+        if let Some(statement) = self.for_rows.get(sql) {
+            return Ok(statement.clone());
+        }
+        let types: Vec<_> = columns.iter().map(Column::type_name).collect();
+        let statement = self.client.prepare(&dialect::postgres_rows(sql, &types)).await?;
+        self.for_rows.insert(sql, statement.clone());
         Ok(statement)
     }
 

@@ -20,7 +20,7 @@ use super::super::tx::{MetadataError, Param, Row};
 use super::commits::Receipt;
 use super::failure::{self, Failure, Remedy};
 use super::pool::Pooled;
-use super::values;
+use super::values::{self, Column};
 
 /// What a transaction is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -125,14 +125,32 @@ impl Session {
         self.judged(changed).map(|rows| rows as usize)
     }
 
+    /// Does it for all rows, in one statement where that is possible.
     pub(in crate::metadata) async fn execute_each(
         &mut self,
         sql: &'static str,
         rows: &[Vec<Param<'_>>],
     ) -> Result<usize, MetadataError> {
-        if rows.is_empty() {
-            return Ok(0);
+        match rows {
+            [] => return Ok(0),
+            [row] => return self.execute(sql, row).await,
+            _ => {}
         }
+        let Some(columns) = values::columns(rows) else { return self.execute_in_turn(sql, rows).await };
+        // Begins the transaction, too.
+        self.prepare(Lock::None, sql, false).await?;
+        let (patience, connection) = (self.patience, self.connection_mut()?);
+        let prepared = timeout(patience, connection.prepared_rows(sql, &columns)).await;
+        let statement = self.judged(prepared)?;
+        let params: Vec<_> = columns.iter().map(Column::as_param).collect();
+        let params = borrowed(&params);
+        let changed = timeout(patience, self.connection()?.client.execute(&statement, &params)).await;
+        self.judged(changed).map(|rows| rows as usize)
+    }
+
+    /// Does it for one row after the other, without waiting in between: rows
+    /// with gaps make no columns.
+    async fn execute_in_turn(&mut self, sql: &'static str, rows: &[Vec<Param<'_>>]) -> Result<usize, MetadataError> {
         let statement = self.prepare(Lock::None, sql, false).await?;
         let mut changed = 0;
         for rows in rows.chunks(PIPELINE_MAX) {

@@ -29,6 +29,52 @@ impl ToSql for Param<'_> {
     to_sql_checked!();
 }
 
+/// The values of many rows for the same place of a statement: an array.
+#[derive(Debug)]
+pub(super) enum Column<'a> {
+    Numbers(Vec<i64>),
+    Bytes(Vec<&'a [u8]>),
+}
+
+impl Column<'_> {
+    /// What PostgreSQL calls one of them.
+    pub(super) fn type_name(&self) -> &'static str {
+        match self {
+            Self::Numbers(_) => "BIGINT",
+            Self::Bytes(_) => "BYTEA",
+        }
+    }
+
+    pub(super) fn as_param(&self) -> Param<'_> {
+        match self {
+            Self::Numbers(values) => Param::Numbers(values),
+            Self::Bytes(values) => Param::Many(values),
+        }
+    }
+}
+
+/// Rows turned into columns; none if a value is missing or no column has one type.
+pub(super) fn columns<'a>(rows: &[Vec<Param<'a>>]) -> Option<Vec<Column<'a>>> {
+    let width = rows.first()?.len();
+    (0..width).map(|at| column(rows.iter().map(|row| row.get(at).copied()))).collect()
+}
+
+fn column<'a>(mut values: impl Iterator<Item = Option<Param<'a>>>) -> Option<Column<'a>> {
+    let mut column = match values.next()?? {
+        Param::Int(value) => Column::Numbers(vec![value]),
+        Param::Bytes(value) => Column::Bytes(vec![value]),
+        _ => return None,
+    };
+    for value in values {
+        match (&mut column, value?) {
+            (Column::Numbers(column), Param::Int(value)) => column.push(value),
+            (Column::Bytes(column), Param::Bytes(value)) => column.push(value),
+            _ => return None,
+        }
+    }
+    Some(column)
+}
+
 pub(super) fn row(row: &tokio_postgres::Row) -> Result<Row, MetadataError> {
     (0..row.len()).map(|column| value(row, column)).collect::<Result<_, _>>().map(Row)
 }

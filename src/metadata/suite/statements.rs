@@ -19,8 +19,8 @@ async fn count<T>(database: &str, work: impl Future<Output = T>) -> (T, usize) {
     (outcome, count() - before)
 }
 
-async fn fill(metadata: &Metadata, prefix: &str, suffix: &str) {
-    for number in 0..1100 {
+async fn fill(metadata: &Metadata, count: usize, prefix: &str, suffix: &str) {
+    for number in 0..count {
         let etag = "etag".to_owned();
         let mut commit = small(&format!("{prefix}{number:04}{suffix}"), etag, WriteCondition::default());
         let stream = NewStream {
@@ -40,36 +40,56 @@ async fn fill(metadata: &Metadata, prefix: &str, suffix: &str) {
     }
 }
 
+fn bucket() -> BucketName {
+    BucketName::new("suite").unwrap()
+}
+
+async fn page(metadata: &Metadata, prefix: &str, delimiter: Option<&str>, limit: u32) -> ListedPage {
+    let delimiter = delimiter.map(Into::into);
+    let list = ListObjects { bucket: bucket(), prefix: prefix.into(), delimiter, after: None, limit };
+    metadata.read(list).await.unwrap().unwrap()
+}
+
+async fn delete(metadata: &Metadata, prefix: &str, numbers: std::ops::Range<u32>) {
+    let objects = numbers.map(|number| ObjectKey::new(format!("{prefix}{number:04}")).unwrap());
+    let objects: Vec<_> = objects.map(|key| (key, WriteCondition::default())).collect();
+    let outcomes = metadata.write(DeleteObjects { bucket: bucket(), objects }).await.unwrap().unwrap();
+    assert!(outcomes.iter().all(Result::is_ok));
+}
+
 #[tokio::test]
 async fn many_keys_take_few_statements() {
     let (server, database) = (Server::shared(), fresh().await);
     let metadata = open(server, &database).await;
     furnish(&metadata).await;
-    fill(&metadata, "plain-", "").await;
-    fill(&metadata, "rolled-", "/key").await;
+    fill(&metadata, 1100, "plain-", "").await;
+    fill(&metadata, 1100, "rolled-", "/key").await;
     server.sql(&database, &format!("ALTER DATABASE {database} SET log_statement = 'all'"));
     let metadata = open(server, &database).await;
-    let bucket = BucketName::new("suite").unwrap();
-    let page = |prefix: &str, delimiter: Option<&str>| ListObjects {
-        bucket: bucket.clone(),
-        prefix: prefix.into(),
-        delimiter: delimiter.map(Into::into),
-        after: None,
-        limit: 1000,
-    };
-    let (listed, statements) = count(&database, metadata.read(page("plain-", None))).await;
-    assert_eq!(listed.unwrap().unwrap().rows.len(), 1000);
-    assert!((2..5).contains(&statements), "{statements} for a page of keys");
-    let (listed, statements) = count(&database, metadata.read(page("rolled-", Some("/")))).await;
-    assert_eq!(listed.unwrap().unwrap().prefixes.len(), 1000);
-    assert!(statements < 20, "{statements} for a page of common prefixes");
+    // A new connection asks for the time.
+    page(&metadata, "", None, 1).await;
 
-    let objects = (0..1000).map(|number| ObjectKey::new(format!("plain-{number:04}")).unwrap());
-    let objects = objects.map(|key| (key, WriteCondition::default())).collect();
-    let (removed, statements) = count(&database, metadata.write(DeleteObjects { bucket, objects })).await;
-    assert_eq!(removed.unwrap().unwrap().len(), 1000);
-    assert!(statements < 15, "{statements} for a delete of 1,000 keys");
-    let (found, statements) =
-        count(&database, metadata.write(ReleaseGarbage { older_than_ms: 0, extents: 5000 })).await;
+    let (few, one) = count(&database, page(&metadata, "plain-", None, 2)).await;
+    let (many, thousand) = count(&database, page(&metadata, "plain-", None, 1000)).await;
+    assert_eq!((few.rows.len(), many.rows.len()), (2, 1000));
+    // The bucket and its keys.
+    assert_eq!((one, thousand), (2, 2));
+
+    let (few, one) = count(&database, page(&metadata, "rolled-", Some("/"), 2)).await;
+    let (many, thousand) = count(&database, page(&metadata, "rolled-", Some("/"), 1000)).await;
+    assert_eq!((few.prefixes.len(), many.prefixes.len()), (2, 1000));
+    // The bucket, the first key, and all behind its prefix.
+    assert_eq!((one, thousand), (3, 3));
+    let (mixed, statements) = count(&database, page(&metadata, "", Some("/"), 1000)).await;
+    assert_eq!((mixed.rows.len(), statements), (1000, 3), "keys where common prefixes may come");
+    let (whole, statements) = count(&database, page(&metadata, "", Some("/"), 3000)).await;
+    assert_eq!((whole.rows.len(), whole.prefixes.len(), statements), (1100, 1100, 4));
+
+    let ((), one) = count(&database, delete(&metadata, "plain-", 0..1)).await;
+    let ((), thousand) = count(&database, delete(&metadata, "plain-", 1..1001)).await;
+    // Rows of several bodies are locked in one order first.
+    assert_eq!((one, thousand), (9, 10));
+    let release = metadata.write(ReleaseGarbage { older_than_ms: 0, extents: 5000 });
+    let (found, statements) = count(&database, release).await;
     assert!(found.unwrap() && statements < 15, "{statements} for giving back 1,000 streams");
 }

@@ -1,0 +1,40 @@
+//! How SQLite goes about what must not become slower as tables grow: it seeks
+//! what it returns, and walks nothing.
+
+use crate::metadata::garbage::{DUE, TO_PURGE, TO_TRASH};
+use crate::metadata::list::PASS_OVER;
+use crate::metadata::*;
+
+/// What the plan says of each time that it goes to a table.
+fn visits(file: &rusqlite::Connection, sql: &str, table: &str) -> Vec<String> {
+    let mut plan = file.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+    let words = [format!("SEARCH {table} "), format!("SCAN {table}")];
+    let (mut steps, mut found) = (plan.raw_query(), Vec::new());
+    while let Some(row) = steps.next().unwrap() {
+        let step: String = row.get(3).unwrap();
+        found.extend(words.iter().any(|word| step.starts_with(word)).then_some(step));
+    }
+    assert!(!found.is_empty(), "{sql}");
+    found
+}
+
+#[tokio::test]
+async fn tables_are_not_walked() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("plans.db");
+    let options = SqliteOptions { path: path.clone(), cache_kib: 1024, readers: 1 };
+    Metadata::open_sqlite(options).unwrap().close().await;
+    let file = rusqlite::Connection::open(path).unwrap();
+    let seeks = [
+        (PASS_OVER, "objects", "(bucket_no=? AND key"),
+        (DUE, "garbage", "garbage_by_time (left_ms<?)"),
+        // SQLite's indexes go on with the primary key.
+        (TO_TRASH, "condemned", "condemned_by_time (trashed_ms=? AND node_no=?)"),
+        (TO_PURGE, "condemned", "condemned_by_node (node_no=? AND trashed_ms<?)"),
+    ];
+    for (sql, table, seek) in seeks {
+        for visit in visits(&file, sql, table) {
+            assert!(visit.contains(seek), "{visit}");
+        }
+    }
+}
