@@ -347,7 +347,7 @@ pub struct SeenNode {
 pub struct RecordSeen {
     /// The process.
     pub holder: Holder,
-    /// Which ones.
+    /// Which ones, each once.
     pub nodes: Vec<SeenNode>,
 }
 

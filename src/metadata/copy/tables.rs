@@ -63,6 +63,9 @@ pub const TABLES: &[Description] = &[
             ("wrong_shares", Int),
             ("rollbacks", Int),
             ("compared", Int),
+            ("seen_by", Bytes),
+            ("failing", Int),
+            ("damage", Int),
         ],
         only: "",
     },
@@ -154,7 +157,15 @@ pub const TABLES: &[Description] = &[
     Description {
         name: "repairs",
         key: &[("segment_id", Bytes)],
-        rest: &[("hopeless", Int), ("margin", Int), ("need", Int), ("holder", Bytes), ("taken_until_ms", Int)],
+        rest: &[
+            ("hopeless", Int),
+            ("margin", Int),
+            ("need", Int),
+            ("lost", Bytes),
+            ("tried", Bytes),
+            ("holder", Bytes),
+            ("taken_until_ms", Int),
+        ],
         only: "",
     },
     Description {

@@ -171,7 +171,9 @@ pub(super) async fn what_a_node_says_is_kept(metadata: Metadata) {
     let instance = hello(2, 1, 1).instance;
     let seen =
         SeenNode { number: 2, instance, start_counter: 1, space, log_position: 7, wrong_shares: 5, failing: true };
-    metadata.write(RecordSeen { holder, nodes: vec![seen, SeenNode { log_position: 6, ..seen }] }).await.unwrap();
+    for seen in [seen, SeenNode { log_position: 6, ..seen }] {
+        metadata.write(RecordSeen { holder, nodes: vec![seen] }).await.unwrap();
+    }
     let row = find(&metadata, 2).await;
     assert_eq!((row.space, row.wrong_shares, row.log_position), (Some(space), 10, 7));
     assert_eq!((row.instance, row.seen_by, row.failing), (Some(instance), Some(holder), true));
