@@ -53,7 +53,7 @@ impl Database {
         }
         let server = Server::start("include_if_exists = 'more.conf'\n");
         let name = server.database(None);
-        let place = SyntheticPlace::Postgres(PostgresAddress::parse(&server.url(&name)).unwrap());
+        let place = SyntheticPlace::Postgres(Box::new(PostgresAddress::parse(&server.url(&name)).unwrap()));
         Self { place, server: Some((server, name)), settings, folder }
     }
 

@@ -101,5 +101,5 @@ async fn a_synthetic_database_adds_up_on_sqlite() {
 #[tokio::test]
 async fn a_synthetic_database_adds_up_on_postgres() {
     let url = Server::shared().url(&fresh().await);
-    holds(SyntheticPlace::Postgres(PostgresAddress::parse(&url).unwrap())).await;
+    holds(SyntheticPlace::Postgres(Box::new(PostgresAddress::parse(&url).unwrap()))).await;
 }

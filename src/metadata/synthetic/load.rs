@@ -20,7 +20,7 @@ pub enum SyntheticPlace {
     /// A file of SQLite's.
     Sqlite(PathBuf),
     /// A database of PostgreSQL's.
-    Postgres(PostgresAddress),
+    Postgres(Box<PostgresAddress>),
 }
 
 /// Blocks that are made and put in at once.
@@ -35,7 +35,7 @@ impl SyntheticPlace {
         match self {
             Self::Sqlite(path) => Metadata::open_sqlite(SqliteOptions { path: path.clone(), cache_kib, readers: 4 }),
             Self::Postgres(address) => {
-                let mut options = PostgresOptions::new(address.clone());
+                let mut options = PostgresOptions::new(PostgresAddress::clone(address));
                 // Checkpoints of a load take their time.
                 options.statement_timeout = Duration::from_secs(600);
                 Metadata::open_postgres(options).await
