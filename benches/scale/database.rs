@@ -1,7 +1,9 @@
 //! The database that is measured: SQLite as the gateway opens it, PostgreSQL
 //! as Debian configures it, both syncing every commit.
 
+use std::io::Read as _;
 use std::ops::Range;
+use std::path::Path;
 
 use cairn::metadata::{Metadata, PostgresAddress, Synthetic, SyntheticPlace, load_synthetic};
 use cairn::types::BucketName;
@@ -101,6 +103,12 @@ impl Database {
             .map_or(0.0, |(server, name)| server.sql(name, "SELECT pg_current_wal_lsn() - '0/0'").parse().unwrap())
     }
 
+    /// Reads all of it once, so that the operating system has it in memory.
+    pub fn warm(&self) {
+        let folder = self.server.as_ref().map_or(self.folder.path(), |(server, _)| server.folder());
+        read_all(folder, &mut vec![0; 1 << 20]);
+    }
+
     pub fn checkpoint(&self) {
         if let Some((server, name)) = &self.server {
             server.sql(name, "CHECKPOINT");
@@ -147,6 +155,19 @@ impl Database {
             (table.to_owned(), rows, one(&size(table)), index)
         };
         TABLES.iter().map(|table| row(table)).collect()
+    }
+}
+
+fn read_all(folder: &Path, buffer: &mut [u8]) {
+    for entry in std::fs::read_dir(folder).unwrap().flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            read_all(&path, buffer);
+        } else if path.is_file()
+            && let Ok(mut file) = std::fs::File::open(&path)
+        {
+            while file.read(buffer).is_ok_and(|read| read > 0) {}
+        }
     }
 }
 

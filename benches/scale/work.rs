@@ -120,6 +120,7 @@ impl Bench<'_> {
         count: u64,
         work: impl Fn(u64) -> F,
     ) {
+        self.database.warm();
         let warm_up = WARM_UP.min(count);
         Meter::new(self.database).each(0..warm_up, &work).await;
         let mut meter = Meter::new(self.database);
@@ -192,6 +193,7 @@ impl Bench<'_> {
     }
 
     async fn workers(&self, table: &mut Table) {
+        self.database.warm();
         let mut meter = Meter::new(self.database);
         meter
             .each(0..1, |_| async {
