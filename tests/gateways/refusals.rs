@@ -106,7 +106,7 @@ fn a_replica_alone_is_refused() {
     desk.starts(desk.with_key(&["--metadata", &good]));
     let replica = server.replica("");
     let url = replica.url_of(ROLE, PASSWORD, &database);
-    let words = ["read-only", "primary", "target_session_attrs=read-write"];
+    let words = ["read-only", "primary", "all hosts"];
     refused(desk.with_key(&["--metadata", &url]), AT_ONCE, &words);
     refused(Desk::new().with_key(&["--metadata", &url]), AT_ONCE, &words);
     let only_primary = format!("{url}&target_session_attrs=read-write");

@@ -150,8 +150,8 @@ settings! {
     /// Where the metadata is: `sqlite`, in the data directory, for one gateway;
     /// or `postgres://user:password@host/database`, for as many as you like.
     ///
-    /// Several hosts may be named, with `target_session_attrs=read-write`. A
-    /// password is better in a file: see the next setting.
+    /// Several hosts may be named (`host1,host2`): the one that takes writes is
+    /// used. A password is better in a file: see the next setting.
     metadata: Database, &[Gateway, Operator], "URL", Value("sqlite");
 
     /// A file with that address, for secrets that are mounted.

@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use tokio_postgres::Config;
-use tokio_postgres::config::{Host, SslMode};
+use tokio_postgres::config::{Host, SslMode, TargetSessionAttrs};
 
 use super::super::tx::MetadataError;
 
@@ -96,6 +96,10 @@ impl PostgresAddress {
         }
         if config.get_application_name().is_none() {
             config.application_name("cairn");
+        }
+        // Of several, one that is no replica.
+        if config.get_hosts().len().max(config.get_hostaddrs().len()) > 1 {
+            config.target_session_attrs(TargetSessionAttrs::ReadWrite);
         }
         Ok(Self { config, verify, authority })
     }
@@ -252,6 +256,7 @@ mod tests {
         assert_eq!((address.verify, address.config.get_password()), (Verify::Name, Some(&b"pa?ss"[..])));
         assert_eq!(address.authority, Some(PathBuf::from("/ca.pem")));
         assert_eq!(address.to_string(), "a:1,b:2/db");
+        assert_eq!(parse("host=a,b user=me").config.get_target_session_attrs(), TargetSessionAttrs::ReadWrite);
         assert_eq!(parse("postgres://me@%2Frun%2Fpostgresql/db").to_string(), "/run/postgresql:5432/db");
         assert_eq!(parse("postgres://a/db?sslmode=require&sslrootcert=c").verify, Verify::Authority);
         assert_eq!(parse("postgres://a/db?sslmode=prefer&sslrootcert=c").verify, Verify::Nothing);

@@ -125,6 +125,10 @@ pub(super) fn refuses_commit(error: &Error) -> bool {
 /// What it means at the start of the program that a connection was refused:
 /// one sentence about what the operator can change.
 pub(super) fn at_open(error: &Error, place: &dyn std::fmt::Display) -> Option<MetadataError> {
+    // The driver has words for it, and no code.
+    if story(error).contains("does not allow writes") {
+        return Some(read_only(place));
+    }
     let refusal = error.as_db_error()?;
     let code = refusal.code();
     let said = refusal.message();
@@ -145,6 +149,7 @@ pub(super) fn at_open(error: &Error, place: &dyn std::fmt::Display) -> Option<Me
 /// What is said at the start of a server that takes no writes.
 pub(super) fn read_only(place: &dyn std::fmt::Display) -> MetadataError {
     MetadataError::Unusable(format!(
-        "the PostgreSQL at {place} is read-only (a replica?): name the primary, or all hosts with target_session_attrs=read-write"
+        "the PostgreSQL at {place} is read-only (a replica?): name the primary, or all hosts, of which the one that takes \
+         writes is used"
     ))
 }

@@ -94,6 +94,7 @@ impl Metadata {
         let maker = Maker::new(&options)?;
         let connection = maker.connect().await.map_err(|refused| match refused {
             Refused::Unusable(error) => error,
+            Refused::Replica => failure::read_only(&maker.place()),
             Refused::Failure(failure) => {
                 MetadataError::Unusable(format!("cannot open the PostgreSQL at {}: {}", maker.place(), failure.error))
             }

@@ -33,6 +33,8 @@ pub(super) struct Maker {
 pub(super) enum Refused {
     /// The operator has to change something.
     Unusable(MetadataError),
+    /// It is one that takes no writes and may be behind.
+    Replica,
     /// It may go better later.
     Failure(Failure),
 }
@@ -83,6 +85,9 @@ impl Maker {
             }
         });
         client.batch_execute(&self.settings).await.map_err(refused)?;
+        if is_replica(&client).await.map_err(refused)? {
+            return Err(Refused::Replica);
+        }
         let clock = client.query_one(dialect::CLOCK_POSTGRES, &[]).await.map_err(refused)?;
         let clock = (clock.try_get(0).map_err(refused)?, Instant::now());
         Ok(Connection { client, statements: HashMap::new(), for_rows: HashMap::new(), clock })
@@ -101,6 +106,16 @@ impl Maker {
     }
 }
 
+/// A replica, also one that was the primary before, shows what was true a
+/// moment ago. A primary that takes no writes shows what is.
+async fn is_replica(client: &Client) -> Result<bool, tokio_postgres::Error> {
+    let read_only = client.query_one("SHOW transaction_read_only", &[]).await?;
+    match read_only.get::<_, &str>(0) {
+        "on" => Ok(client.query_one("SELECT pg_is_in_recovery()", &[]).await?.get(0)),
+        _ => Ok(false),
+    }
+}
+
 impl managed::Manager for Maker {
     type Type = Connection;
     type Error = Failure;
@@ -108,6 +123,8 @@ impl managed::Manager for Maker {
     async fn create(&self) -> Result<Connection, Failure> {
         self.connect().await.map_err(|refused| match refused {
             Refused::Failure(failure) => failure,
+            // Of hosts that share an address, another one may take its place.
+            Refused::Replica => Failure::unavailable("the server is a replica", Remedy::Reconnect),
             // While the program runs it is not for the client to hear.
             Refused::Unusable(error) => Failure::unavailable(error.to_string(), Remedy::None),
         })

@@ -14,7 +14,7 @@ use super::furnish;
 use super::server::{PASSWORD, Server};
 use super::together::{etag_of, small};
 use crate::metadata::*;
-use crate::types::WriteCondition;
+use crate::types::{BucketName, WriteCondition};
 
 /// Where a line is cut.
 #[derive(Clone, Copy, PartialEq)]
@@ -250,4 +250,46 @@ async fn a_server_that_says_nothing_is_not_waited_for() {
     options.connect_timeout = Duration::from_millis(300);
     let refused = Metadata::open_postgres(options).await.err().unwrap();
     assert!(refused.to_string().contains("did not answer in time"), "{refused}");
+}
+
+/// Two servers behind one address, as an operator of PostgreSQL may have them:
+/// a replica shows what was true a moment ago.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_is_not_read_from_until_it_is_promoted() {
+    let primary = tokio::task::spawn_blocking(|| Server::start("")).await.unwrap();
+    let database = primary.database(None);
+    furnish(&open(&primary, &database).await).await;
+    let replica = primary.replica("");
+    let there = "SELECT COUNT(*) FROM buckets";
+    while replica.sql(&database, there) != primary.sql(&database, there) {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let port = Arc::new(AtomicU32::new(primary.port().into()));
+    let metadata = through(address_of(port.clone()).await, &database).await;
+    let find = || FindBucket { name: BucketName::new("suite").unwrap() };
+    assert!(metadata.read(find()).await.unwrap().is_some());
+
+    port.store(replica.port().into(), Ordering::Relaxed);
+    primary.kill();
+    let read = metadata.read(find()).await;
+    assert!(matches!(read, Err(MetadataError::Unavailable(_))), "{read:?}");
+    replica.control(&["promote"]);
+    assert!(metadata.read(find()).await.unwrap().is_some());
+    metadata.write(small("key", "1".into(), WriteCondition::default())).await.unwrap().unwrap();
+}
+
+/// An address at which the server of this port is reached.
+async fn address_of(port: Arc<AtomicU32>) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let own = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            let port = port.load(Ordering::Relaxed) as u16;
+            tokio::spawn(async move {
+                let mut server = TcpStream::connect(("127.0.0.1", port)).await?;
+                tokio::io::copy_bidirectional(&mut client, &mut server).await
+            });
+        }
+    });
+    own
 }

@@ -50,7 +50,9 @@ async fn what_cannot_be_opened_is_told_in_a_sentence() {
     refused(&good.replacen("postgres:a%20password", &format!("{user}:hunter2"), 1), &["permi", "grant"]).await;
     server.sql(&database, "UPDATE schema_version SET version = 0");
     server.sql("postgres", &format!("ALTER DATABASE {database} SET default_transaction_read_only = on"));
-    refused(&format!("{good}&target_session_attrs=read-write"), &["does not allow writes"]).await;
+    for attributes in ["", "&target_session_attrs=any", "&target_session_attrs=read-write"] {
+        refused(&format!("{good}{attributes}"), &["is read-only", "all hosts"]).await;
+    }
 }
 
 #[tokio::test]
