@@ -7,18 +7,31 @@ use std::time::{Duration, Instant};
 use crate::cluster::{Cluster, Node, SOON, fresh_database};
 use crate::load::{Entry, Load, Outcome, figures};
 use crate::postgres::Server;
+use crate::support::client::{Call, Client, between};
 
 const BOTH: [usize; 2] = [0, 1];
 /// An outage that is longer than any request waits.
 const OUTAGE: Duration = Duration::from_secs(30);
-/// No request waits for longer without a database.
+/// Nobody is told to come again who has not waited for so long.
+const PATIENCE: Duration = Duration::from_secs(9);
+/// No request waits for longer without a database,
 const BUDGET: Duration = Duration::from_secs(20);
+/// but a write whose commit the database did not answer before it went: only
+/// the database can tell how that ended.
+const BUDGET_IN_DOUBT: Duration = Duration::from_secs(45);
 /// So soon after the database's return every gateway answers well again.
 const RECOVERED_WITHIN: Duration = Duration::from_secs(5);
 
 fn pids(cluster: &Cluster) -> Vec<u32> {
     let gateways = cluster.gateways.iter().map(crate::cluster::Gateway::pid);
     gateways.chain(cluster.nodes.iter().map(Node::pid)).collect()
+}
+
+fn told_to_come_again(client: &Client) {
+    let reply = client.send(Call::new("GET", "/outage")).expect("an answer");
+    let text = reply.text();
+    assert_eq!((reply.status, between(&text, "<Code>", "</Code>")), (503, "SlowDown"), "{text}");
+    assert!(!reply.header("retry-after").is_empty(), "no Retry-After with {text}");
 }
 
 #[test]
@@ -39,7 +52,8 @@ fn a_database_that_restarts_under_load() {
     }
     let book = load.finish(&clients);
     println!("restarts: {}", figures(&book));
-    assert!(book.iter().all(|entry| entry.outcome == Outcome::Good), "all could wait: {}", figures(&book));
+    let served = |entry: &Entry| entry.outcome == Outcome::Good || entry.took >= PATIENCE;
+    assert!(book.iter().all(served), "not all have waited: {}", figures(&book));
     assert_eq!(pids(&cluster), pids_before);
     cluster.wait_whole();
 }
@@ -56,23 +70,21 @@ fn half_a_minute_without_a_database() {
     let losses = || -> Vec<usize> { cluster.nodes.iter().map(|node| node.losses("127.0.0.1")).collect() };
     let lost_before = losses();
     server.control(&["stop", "-m", "immediate"]);
-    let begun = Instant::now();
-    let refused = |entries: &[Entry], gateway| {
-        let refused = |entry: &&Entry| entry.gateway == gateway && entry.outcome == Outcome::Refused;
-        entries.iter().filter(refused).count()
-    };
-    while begun.elapsed() < OUTAGE {
-        std::thread::sleep(OUTAGE.saturating_sub(begun.elapsed()));
-    }
+    let stopped = Instant::now();
+    clients.iter().for_each(told_to_come_again);
+    std::thread::sleep(OUTAGE.saturating_sub(stopped.elapsed()));
     assert_eq!(losses(), lost_before, "nodes stay connected without a database");
     server.control(&["start"]);
     let recovered = load.wait_for(1, &BOTH, RECOVERED_WITHIN);
     load.wait_for(30, &BOTH, SOON);
     let book = load.finish(&clients);
     println!("outage: {}; good again {recovered:.1?} after the database's return", figures(&book));
-    assert!(BOTH.iter().all(|gateway| refused(&book, *gateway) > 0), "nobody was told to come again");
-    let slowest = book.iter().map(|entry| entry.took).max().unwrap_or_default();
-    assert!(slowest < BUDGET, "a request waited for {slowest:?}");
+    let budget = |entry: &Entry| match entry.writes && entry.begun < stopped {
+        true => BUDGET_IN_DOUBT,
+        false => BUDGET,
+    };
+    let late: Vec<&Entry> = book.iter().filter(|entry| entry.took > budget(entry)).collect();
+    assert!(late.is_empty(), "these waited for too long: {late:?}");
     assert_eq!(pids(&cluster), pids_before);
     cluster.wait_whole();
 }

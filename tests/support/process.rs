@@ -19,7 +19,7 @@ use rustix::process::{Pid, Signal};
 use super::poll;
 
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-const LOG_TAIL_BYTES: usize = 8_000;
+const LOG_TAIL_BYTES: usize = 4_000;
 
 /// Which user a program runs as.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -206,9 +206,12 @@ impl Daemon {
         String::from_utf8_lossy(&std::fs::read(&self.log).unwrap_or_default()).into_owned()
     }
 
-    /// What was called and the end of its log, for a failure message.
+    /// What was called and the end of its log, for a failure message: without
+    /// the requests that went well, which would bury the message.
     pub fn story(&self) -> String {
-        format!("{}\n--- log\n{}", self.line, tail(&self.log()))
+        let went_well = |line: &str| line.contains("cairn::request") && line.contains(" status=2");
+        let log: Vec<String> = self.log().lines().filter(|line| !went_well(line)).map(str::to_owned).collect();
+        format!("{}\n--- log\n{}", self.line, tail(&log.join("\n")))
     }
 
     /// Wait until `ready` answers, the program ends or the time is over; the
