@@ -4,7 +4,7 @@
 use cairn::erasure::Coding;
 use cairn::metadata::{
     AcquireLease, CommitObject, DeleteObjects, Extent, FindObject, Holder, InlineStream, Lease, ListNodes, ListObjects,
-    Metadata, NewBody, NewObject, NewSegment, NewStream, ObjectContent, PiecePlace, PiecesToPurge, PiecesToTrash,
+    Metadata, NewBody, NewObject, NewSegment, NewStream, NodesToTell, ObjectContent, PiecePlace, PiecesToPurge, PiecesToTrash,
     ReleaseGarbage, ScanSegments, Span, StreamContent, Synthetic,
 };
 use cairn::segment::Layout;
@@ -215,6 +215,11 @@ impl Bench<'_> {
         self.measure(table, "look for garbage (none is old)", 50, |_| async {
             let none = ReleaseGarbage { older_than_ms: 7 * 86_400_000, extents: 500 };
             assert!(!self.metadata.write(none).await.unwrap());
+        })
+        .await;
+        self.measure(table, "which of 10,000 nodes have dead pieces due", 20, |_| async {
+            let all = NodesToTell { nodes: (1..=10_000).collect(), older_than_ms: 7 * 86_400_000 };
+            assert!(self.metadata.read(all).await.unwrap().is_empty());
         })
         .await;
         self.measure(table, "look for a node's dead pieces", 2000, |number| async move {

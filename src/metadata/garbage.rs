@@ -1,7 +1,7 @@
 //! What nothing refers to any more, on its way out: first the spans of bodies
 //! and parts, then the pieces of segments. Workers carry it on in small steps.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::bodies::{Span, decode_spans, encode_spans, streams_of};
 use super::dialect::{Lock, Sequence};
@@ -144,6 +144,30 @@ impl Operation for CondemnPieces {
             pieces.retain(|place| !listed.contains(place));
         }
         condemn(tx, &segments.into_iter().collect::<Vec<_>>()).await
+    }
+}
+
+pub(super) const NODES_DUE: &str = "SELECT node_no FROM nodes WHERE node_no IN (SELECT value FROM rarray(?1)) AND \
+    ((SELECT 1 FROM condemned WHERE condemned.node_no = nodes.node_no AND trashed_ms IS NULL LIMIT 1) = 1 OR \
+     (SELECT 1 FROM condemned WHERE condemned.node_no = nodes.node_no AND trashed_ms < ?2 LIMIT 1) = 1)";
+
+/// The nodes that have condemned pieces to be put into their trash, or to be
+/// purged from it.
+pub struct NodesToTell {
+    /// Among these, by their numbers.
+    pub nodes: Vec<u32>,
+    /// How long pieces stay in the trash, in milliseconds of the database's
+    /// clock.
+    pub older_than_ms: u64,
+}
+
+impl Operation for NodesToTell {
+    type Output = BTreeSet<u32>;
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<BTreeSet<u32>, MetadataError> {
+        let before = tx.now().await?.0 - self.older_than_ms as i64;
+        let nodes: Vec<i64> = self.nodes.iter().map(|node| i64::from(*node)).collect();
+        tx.query(NODES_DUE, params![&nodes[..], before]).await?.iter().map(|row| row.u32(0)).collect()
     }
 }
 

@@ -12,8 +12,8 @@ use super::task::Task;
 use super::{Step, Worker};
 use crate::env::Env;
 use crate::metadata::{
-    self, CondemnedPiece, ForgetCondemned, Holder, MarkTrashed, Metadata, MetadataError, NodeRow, PiecesToPurge,
-    PiecesToTrash,
+    self, CondemnedPiece, ForgetCondemned, Holder, MarkTrashed, Metadata, MetadataError, NodeRow, NodesToTell,
+    PiecesToPurge, PiecesToTrash,
 };
 use crate::transfer::Transfer;
 use crate::transport::NodeError;
@@ -46,6 +46,16 @@ impl DeleteWorker {
     pub fn new(metadata: Metadata, transfer: Transfer, env: &Env) -> Self {
         let task = Task::new(metadata.clone(), metadata::Task::Delete, Holder(env.random()), super::LEASE);
         Self { metadata, transfer, task, out_of_reach: BTreeSet::new(), at: None }
+    }
+
+    /// The nodes that are this process's to serve and have something due: one
+    /// question for all of them.
+    async fn nodes_due(&mut self) -> Result<Vec<NodeRow>, MetadataError> {
+        let mut rows = self.nodes().await?;
+        let nodes = rows.iter().map(|row| row.number).collect();
+        let due = self.metadata.read(NodesToTell { nodes, older_than_ms: TRASH_TIME.as_millis() as u64 }).await?;
+        rows.retain(|row| due.contains(&row.number));
+        Ok(rows)
     }
 
     /// The nodes that are this process's to serve.
@@ -132,7 +142,7 @@ impl Worker for DeleteWorker {
     }
 
     async fn step(&mut self) -> Result<Step, MetadataError> {
-        let rows = self.nodes().await?;
+        let rows = self.nodes_due().await?;
         let steps = join_all(rows.iter().map(|row| self.serve(row))).await;
         let mut found = Step::Idle;
         for step in steps {

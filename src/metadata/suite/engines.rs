@@ -80,6 +80,7 @@ on_every_engine! {
     references_and_garbage_for_the_last_time: steps;
     a_repair_is_overtaken_or_late: moves::a_repair_is_overtaken_or_late;
     a_node_is_drained_when_no_upload_can_reach_it: moves::a_node_is_drained_when_no_upload_can_reach_it;
+    nodes_with_dead_pieces_are_named: moves::nodes_with_dead_pieces_are_named;
     a_lease_that_was_given_back_holds_nothing_up: moves::a_lease_that_was_given_back_holds_nothing_up;
     pages_give_what_is_there: lists::pages_give_what_is_there;
     tokens_are_good_once: volunteers::tokens_are_good_once;

@@ -206,6 +206,29 @@ pub(super) async fn a_node_is_drained_when_no_upload_can_reach_it(metadata: Meta
     metadata.close().await;
 }
 
+pub(super) async fn nodes_with_dead_pieces_are_named(metadata: Metadata) {
+    one_segment(&metadata).await;
+    let piece = |node, segment| CondemnedPiece {
+        segment: SegmentId::from_bytes([segment; 16]),
+        place: PiecePlace { piece: PieceNumber(0), node, incarnation: Incarnation(1) },
+    };
+    let pieces = vec![piece(1, 7), piece(1, 8), piece(2, 8)];
+    metadata.write(CondemnPieces { pieces }).await.unwrap();
+    metadata.write(MarkTrashed { pieces: vec![piece(1, 7), piece(2, 8)] }).await.unwrap();
+    let due = async |nodes: &[u32], older_than_ms| {
+        let named = metadata.read(NodesToTell { nodes: nodes.to_vec(), older_than_ms }).await.unwrap();
+        named.into_iter().collect::<Vec<_>>()
+    };
+    let (an_hour, at_once) = (3_600_000, 0u64.wrapping_sub(60_000));
+    assert_eq!(due(&[1, 2, 3, 99], an_hour).await, [1], "for its piece that is in no trash");
+    assert_eq!(due(&[1, 2, 3, 99], at_once).await, [1, 2], "and what has been there for long enough");
+    assert_eq!(due(&[2, 3], at_once).await, [2], "only of those that are asked for");
+    assert_eq!(due(&[], at_once).await, []);
+    metadata.write(MarkTrashed { pieces: vec![piece(1, 8)] }).await.unwrap();
+    assert_eq!(due(&[1, 2, 3], an_hour).await, []);
+    metadata.close().await;
+}
+
 pub(super) async fn a_lease_that_was_given_back_holds_nothing_up(metadata: Metadata) {
     let (lease, ..) = one_segment(&metadata).await;
     volunteers::change(&metadata, 1, NodeChange::Drain).await.unwrap();

@@ -1,7 +1,7 @@
 //! How SQLite goes about what must not become slower as tables grow: it seeks
 //! what it returns, and walks nothing.
 
-use crate::metadata::garbage::{DUE, TO_PURGE, TO_TRASH};
+use crate::metadata::garbage::{DUE, NODES_DUE, TO_PURGE, TO_TRASH};
 use crate::metadata::list::PASS_OVER;
 use crate::metadata::*;
 
@@ -30,6 +30,8 @@ async fn tables_are_not_walked() {
         (DUE, "garbage", "garbage_by_time (left_ms<?)"),
         // SQLite's indexes go on with the primary key.
         (TO_TRASH, "condemned", "condemned_by_time (trashed_ms=? AND node_no=?)"),
+        (NODES_DUE, "nodes", "(rowid=?)"),
+        (NODES_DUE, "condemned", "condemned_by_node (node_no=? AND trashed_ms"),
         (TO_PURGE, "condemned", "condemned_by_node (node_no=? AND trashed_ms<?)"),
     ];
     for (sql, table, seek) in seeks {
