@@ -29,13 +29,14 @@ async fn tables_are_not_walked() {
     let options = SqliteOptions { path: path.clone(), cache_kib: 1024, readers: 1 };
     Metadata::open_sqlite(options).unwrap().close().await;
     let file = rusqlite::Connection::open(path).unwrap();
+    rusqlite::vtab::array::load_module(&file).unwrap();
     let seeks = [
         (PASS_OVER, "objects", "(bucket_no=? AND key"),
         (DUE, "garbage", "garbage_by_time (left_ms<?)"),
         // SQLite's indexes go on with the primary key.
         (TO_TRASH, "condemned", "condemned_by_time (trashed_ms=? AND node_no=?)"),
         (NODES_DUE, "nodes", "(rowid=?)"),
-        (NODES_DUE, "condemned", "condemned_by_node (node_no=? AND trashed_ms"),
+        (NODES_DUE, "condemned", "node_no=?"),
         (TO_PURGE, "condemned", "condemned_by_node (node_no=? AND trashed_ms<?)"),
     ];
     for (sql, table, seek) in seeks {
