@@ -21,6 +21,7 @@ mod node;
 mod nodes;
 mod operator;
 mod panic;
+mod plan;
 mod process;
 mod progress;
 mod reserve;
@@ -81,6 +82,7 @@ enum Command {
     Nodes(nodes::Arguments),
     Status(status::Arguments),
     Metadata(metadata::Arguments),
+    Plan(plan::Arguments),
     Config(config::Arguments),
     Version(version::Arguments),
 }
@@ -110,6 +112,7 @@ fn run(line: CommandLine) -> Result<(), Failure> {
         Command::Nodes(arguments) => nodes::command(arguments, line.config),
         Command::Status(arguments) => status::command(arguments, line.config),
         Command::Metadata(arguments) => metadata::command(arguments),
+        Command::Plan(arguments) => plan::command(arguments),
         Command::Config(arguments) => config::command(arguments, line.config),
         Command::Version(arguments) => version::command(&arguments),
     }

@@ -10,6 +10,7 @@
 //! and at `i` and `i + t / 2` of a last stretch of `t` < 64 bytes.
 
 mod coding;
+mod durability;
 mod encoder;
 mod field;
 mod generator;
@@ -17,6 +18,7 @@ mod recovery;
 mod scheme;
 
 pub use coding::{Codec, Coding, CodingError};
+pub use durability::{Aim, Durability, Network, audits_to_catch, cheapest};
 pub use encoder::Encoder;
 pub use recovery::Recovery;
 pub use scheme::{Scheme, SchemeError};
