@@ -3,6 +3,7 @@
 //! root, as it mounts in namespaces of its own.
 #![cfg(feature = "server")]
 
+#[path = "support/mod.rs"]
 mod support;
 
 use std::path::{Path, PathBuf};
@@ -167,13 +168,15 @@ fn secrets_that_everybody_may_read_are_refused_where_nobody_mounted_them() {
     let missing = serve.replace("/secret-key", "/no-key");
     refused(&shell(&work, &missing).outcome(), &["no-key", "no such file"]);
 
-    let in_memory = "cp -r SECRETS keep; mount -t tmpfs none SECRETS; cp keep/* SECRETS; rm -r keep; chmod 644 SECRETS/*";
+    let in_memory =
+        "cp -r SECRETS keep; mount -t tmpfs none SECRETS; cp keep/* SECRETS; rm -r keep; chmod 644 SECRETS/*";
     let read_only = "chmod 644 SECRETS/*; mount --bind SECRETS SECRETS; mount -o remount,bind,ro SECRETS";
     for mount in [in_memory, read_only] {
         let script = format!("{}; {serve}", mount.replace("SECRETS", &folder.to_string()));
         let mut gateway = shell(&work, &script).start(&work.join("gateway.log"));
         let _ = ready(&mut gateway, &data);
-        let warned = gateway.log().lines().filter(|line| line.contains("every user in here may read the secret")).count();
+        let warned =
+            gateway.log().lines().filter(|line| line.contains("every user in here may read the secret")).count();
         assert_eq!(warned, 4, "{}", gateway.story());
         let ended = gateway.stop(Signal::TERM, Duration::from_secs(20));
         assert_eq!(ended.and_then(|status| status.code()), Some(0), "{}", gateway.story());

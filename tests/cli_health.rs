@@ -2,6 +2,7 @@
 //! observe address, from the real binary.
 #![cfg(feature = "server")]
 
+#[path = "support/mod.rs"]
 mod support;
 
 use std::collections::BTreeMap;
@@ -178,8 +179,7 @@ fn a_nodes_metrics_say_how_its_disk_is() {
         "gateway",
         &["gateway", "--listen", "127.0.0.1:0", "--node-door", &door, "--join-token-file", &token],
     );
-    let mut node =
-        start(&work, "node", &["node", "--join-file", &token, "--capacity", "1GB", "--observe", &observe]);
+    let mut node = start(&work, "node", &["node", "--join-file", &token, "--capacity", "1GB", "--observe", &observe]);
     ready(&work, &mut node, &work.join("node"));
     let (_, samples) = scrape(&observe);
     assert_eq!(samples["cairn_node_capacity_bytes"], 1e9);
