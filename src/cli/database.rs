@@ -2,10 +2,15 @@
 //! that asks it itself.
 
 use std::io;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
 
 use super::data_dir::DATABASE;
+use super::progress::Progress;
 use super::settings::{Config, Database};
-use super::{DataDir, Failure, cluster_key};
+use super::{DataDir, Failure, cluster_key, secret_file};
+use crate::admin::Stage;
 use crate::env::Env;
 use crate::metadata::{
     ClusterRow, FindCluster, Metadata, MetadataError, OpenCluster, PostgresAddress, PostgresOptions, ReleaseAllLeases,
@@ -15,6 +20,8 @@ use crate::seal::ClusterSecret;
 
 /// Page cache of each of SQLite's connections, in KiB.
 const CACHE_KIB: u32 = 8 << 10;
+/// How often a PostgreSQL that is not there yet is tried.
+const TRY_EVERY: Duration = Duration::from_millis(500);
 /// Connections kept for SQLite's readers.
 const READERS: usize = 8;
 
@@ -25,15 +32,22 @@ pub(super) struct Opened {
     pub(super) row: ClusterRow,
 }
 
+/// Who hears what a start waits for: people, and orchestrators.
+#[derive(Clone, Copy)]
+pub(super) struct Told<'a> {
+    pub(super) progress: &'a Progress,
+    pub(super) stage: &'a Stage,
+}
+
 /// Opens the database and checks that it is this cluster's; a new one becomes
 /// it, and so does a new data directory.
-pub(super) async fn open(config: &Config, layout: &DataDir, env: &Env) -> Result<Opened, Failure> {
+pub(super) async fn open(config: &Config, layout: &DataDir, env: &Env, told: Told<'_>) -> Result<Opened, Failure> {
     let given = config.cluster_key_file.as_deref();
     let shared = postgres(config)?;
     let (secret, metadata) = match shared.clone() {
         // Whose it is decides whether a secret may be made here.
         Some(address) => {
-            let metadata = open_postgres(address).await?;
+            let metadata = wait_for_postgres(address, config.start_wait.0, told).await?;
             let owner = metadata.read(FindCluster).await.map_err(failed)?;
             (cluster_key::of(given, layout, owner, env)?, metadata)
         }
@@ -48,6 +62,28 @@ pub(super) async fn open(config: &Config, layout: &DataDir, env: &Env) -> Result
     Ok(Opened { secret, metadata, row })
 }
 
+/// Opens a database that other processes may use too, as soon as it is there.
+async fn wait_for_postgres(address: PostgresAddress, patience: Duration, told: Told<'_>) -> Result<Metadata, Failure> {
+    let (began, mut waits) = (Instant::now(), false);
+    loop {
+        let error = match Metadata::open_postgres(PostgresOptions::new(address.clone())).await {
+            Err(MetadataError::Unavailable(error)) => error,
+            opened => return opened.map_err(failed),
+        };
+        let waited = began.elapsed();
+        if waited >= patience {
+            let tried = if patience.is_zero() { String::new() } else { format!(" (tried for {} s)", waited.as_secs()) };
+            return Err(Failure::start(format!("{error}{tried}")));
+        }
+        if !std::mem::replace(&mut waits, true) {
+            tracing::info!("waiting for the metadata database, for {} s at most: {error}", patience.as_secs());
+        }
+        told.progress.step(format!("waiting for the metadata database: {error}"));
+        told.stage.waits_for(&format!("the metadata database: {error}"));
+        sleep(TRY_EVERY.min(patience - waited)).await;
+    }
+}
+
 /// Opens a database that other processes may use too.
 pub(super) async fn open_postgres(address: PostgresAddress) -> Result<Metadata, Failure> {
     Metadata::open_postgres(PostgresOptions::new(address)).await.map_err(failed)
@@ -57,18 +93,16 @@ pub(super) async fn open_postgres(address: PostgresAddress) -> Result<Metadata, 
 pub(super) fn postgres(config: &Config) -> Result<Option<PostgresAddress>, Failure> {
     let text = match (&config.metadata_file, &config.metadata) {
         (Some(file), _) => {
-            let unreadable =
-                |error| Failure::io("the file with the database's address could not be read", file, &error);
-            let text = std::fs::read_to_string(file).map_err(unreadable)?.trim().to_owned();
-            if text == "sqlite" {
+            let text = secret_file::text("the file with the database's address", file)?;
+            if text.expose() == "sqlite" {
                 return Ok(None);
             }
             text
         }
-        (None, Database::Postgres(address)) => address.expose().to_owned(),
+        (None, Database::Postgres(address)) => address.clone(),
         (None, Database::Sqlite) => return Ok(None),
     };
-    PostgresAddress::parse(&text).map(Some).map_err(failed)
+    PostgresAddress::parse(text.expose()).map(Some).map_err(failed)
 }
 
 async fn open_sqlite(layout: &DataDir) -> Result<Metadata, Failure> {

@@ -14,17 +14,23 @@ mod database;
 mod doors;
 mod failure;
 mod gateway;
+mod health;
+mod join_token;
 mod local_nodes;
 mod logging;
+mod machine;
 mod metadata;
 mod node;
 mod nodes;
+mod observe;
 mod operator;
 mod panic;
 mod plan;
 mod process;
 mod progress;
 mod reserve;
+mod secret_file;
+mod secrets;
 mod serve;
 mod settings;
 mod signals;
@@ -33,6 +39,7 @@ mod text;
 mod token;
 mod up;
 mod version;
+mod worker;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -77,10 +84,13 @@ struct CommandLine {
 enum Command {
     Up(up::Arguments),
     Gateway(gateway::Arguments),
+    Worker(worker::Arguments),
     Node(node::Arguments),
     Token(token::Arguments),
     Nodes(nodes::Arguments),
     Status(status::Arguments),
+    Health(health::Arguments),
+    Secrets(secrets::Arguments),
     Metadata(metadata::Arguments),
     Plan(plan::Arguments),
     Config(config::Arguments),
@@ -107,10 +117,13 @@ fn run(line: CommandLine) -> Result<(), Failure> {
     match line.command {
         Command::Up(arguments) => up::command(arguments, line.config),
         Command::Gateway(arguments) => gateway::command(arguments, line.config),
+        Command::Worker(arguments) => worker::command(arguments, line.config),
         Command::Node(arguments) => node::command(arguments, line.config),
         Command::Token(arguments) => token::command(arguments, line.config),
         Command::Nodes(arguments) => nodes::command(arguments, line.config),
         Command::Status(arguments) => status::command(arguments, line.config),
+        Command::Health(arguments) => health::command(arguments, line.config),
+        Command::Secrets(arguments) => secrets::command(arguments),
         Command::Metadata(arguments) => metadata::command(arguments),
         Command::Plan(arguments) => plan::command(arguments),
         Command::Config(arguments) => config::command(arguments, line.config),

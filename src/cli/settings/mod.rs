@@ -17,14 +17,16 @@ mod values;
 use std::path::PathBuf;
 
 pub use bytes::ByteSize;
-pub use flags::{AllCommands, Command, Flags, GatewayCommand, NodeCommand, OperatorCommand, UpCommand};
+pub use flags::{
+    AllCommands, Command, DataCommand, Flags, GatewayCommand, NodeCommand, OperatorCommand, UpCommand, WorkerCommand,
+};
 pub use layers::{Environment, Loaded};
 pub use origin::{Origin, Origins};
 pub use reference::reference;
-pub use root::Credentials;
+pub use root::{Credentials, RootPair, Secret};
 pub use values::{
     Address, ByteRate, Capacity, Database, Domains, DoorNames, Join, Labels, Listen, LogFilter, LogFormat, Memory,
-    NodeCount, Region,
+    NodeCount, Region, Wait, door,
 };
 
 use super::failure::Failure;
@@ -57,12 +59,13 @@ impl Preset {
 enum For {
     Up,
     Gateway,
+    Worker,
     Node,
     /// `cairn token`, `cairn nodes` and `cairn status`.
     Operator,
 }
 
-use For::{Gateway, Node, Operator, Up};
+use For::{Gateway, Node, Operator, Up, Worker};
 
 /// One row of the table that all layers share.
 #[derive(Debug)]
@@ -107,8 +110,8 @@ macro_rules! settings {
         #[derive(Debug, Clone)]
         pub struct Config {
             $( $(#[doc = $doc])+ pub $name: $type, )+
-            /// The root key pair, where the environment gives one.
-            pub root: Option<Credentials>,
+            /// Where the root key pair is, where somebody gives one.
+            pub root: Option<RootPair>,
             origins: Origins,
         }
 
@@ -125,10 +128,10 @@ macro_rules! settings {
         ]);
 
         impl Config {
-            fn read(layers: &Layers, root: Option<Credentials>, mut origins: Origins) -> Result<Self, Failure> {
+            fn read(layers: &Layers, mut origins: Origins) -> Result<Self, Failure> {
                 Ok(Self {
                     $( $name: layers.read::<$type>(FIELDS.named(stringify!($name)), &mut origins)?, )+
-                    root,
+                    root: None,
                     origins,
                 })
             }
@@ -145,21 +148,33 @@ settings! {
     /// The data directory. Everything that has to be kept is in it: the
     /// cluster's secret and the metadata, or a node's key and pieces. It is
     /// made if it is not there.
-    data: PathBuf, &[Up, Gateway, Node, Operator], "DIR", Value("./cairn-data");
+    data: PathBuf, &[Up, Gateway, Worker, Node, Operator], "DIR", Value("./cairn-data");
 
     /// Where the metadata is: `sqlite`, in the data directory, for one gateway;
     /// or `postgres://user:password@host/database`, for as many as you like.
     ///
     /// Several hosts may be named (`host1,host2`): the one that takes writes is
     /// used. A password is better in a file: see the next setting.
-    metadata: Database, &[Gateway, Operator], "URL", Value("sqlite");
+    metadata: Database, &[Gateway, Worker, Operator], "URL", Value("sqlite");
 
     /// A file with that address, for secrets that are mounted.
-    metadata_file: Option<PathBuf>, &[Gateway, Operator], "FILE", Unset("none");
+    metadata_file: Option<PathBuf>, &[Gateway, Worker, Operator], "FILE", Unset("none");
 
     /// A file with the cluster's secret: `cluster.key` of the first gateway's
     /// data directory, for further gateways on the same database.
-    cluster_key_file: Option<PathBuf>, &[Gateway], "FILE", Unset("cluster.key in the data directory");
+    cluster_key_file: Option<PathBuf>, &[Gateway, Worker], "FILE", Unset("cluster.key in the data directory");
+
+    /// How long a start waits for a PostgreSQL that is not there yet: whose name
+    /// nobody knows, where nothing listens, or that is starting itself.
+    ///
+    /// What it refuses, such as a wrong password, ends the start at once.
+    start_wait: Wait, &[Gateway, Worker], "TIME", Value("60s");
+
+    /// Whether this gateway also repairs, moves and deletes pieces.
+    ///
+    /// With `false` it serves S3 and nothing else: then `cairn worker` has to run
+    /// on the same PostgreSQL.
+    workers: bool, &[Gateway], "true|false", Value("true");
 
     /// The address and port to serve S3 on. Port 0 takes any free one.
     ///
@@ -170,26 +185,29 @@ settings! {
     /// The address and port that storage nodes dial. Port 0 takes any free one.
     ///
     /// It is the only port that has to be open to volunteers; they open none.
-    node_door: Listen, &[Gateway], "ADDR", Value("0.0.0.0:9100");
+    node_door: Listen, &[Gateway, Worker], "ADDR", Value("0.0.0.0:9100");
 
     /// Names under which nodes reach the node door, as `host:port`, separated
     /// by commas. Tokens carry them.
     ///
-    /// Use a DNS name that you can point elsewhere: nodes keep it.
-    door_name: DoorNames, &[Gateway], "HOST:PORT,…", Value("");
+    /// Use a DNS name that you can point elsewhere: nodes keep it. `{hostname}`
+    /// stands for this machine's name and `{address}` for its first address that
+    /// is not loopback: with `{address}:9100`, each of several replicas names its
+    /// own door.
+    door_name: DoorNames, &[Gateway, Worker], "HOST:PORT,…", Value("");
 
     /// How many storage nodes to run in this process, each with a folder of its
     /// own under `nodes/` in the data directory.
     nodes: NodeCount, &[Up], "N", Value("8");
 
     /// How many failure domains must have joined before objects are taken.
-    min_nodes: Option<NodeCount>, &[Gateway], "N", Unset("what the scheme needs");
+    min_nodes: Option<NodeCount>, &[Gateway, Worker], "N", Unset("what the scheme needs");
 
     /// The redundancy scheme: required/repair/optimal/total pieces.
     ///
     /// A write uploads N pieces and is acknowledged when O are on disk; repair
     /// starts when no more than R are left; any K restore the data.
-    scheme: Option<Scheme>, &[Up, Gateway], "K/R/O/N", Unset("fits the number of nodes");
+    scheme: Option<Scheme>, &[Up, Gateway, Worker], "K/R/O/N", Unset("fits the number of nodes");
 
     /// The certificate chain to serve S3 over TLS with, as a PEM file.
     ///
@@ -199,6 +217,13 @@ settings! {
 
     /// The private key that belongs to the certificate, as a PEM file.
     tls_key: Option<PathBuf>, &[Up, Gateway], "FILE", Unset("plain HTTP");
+
+    /// A file with the access key id of the root key pair, for secrets that are
+    /// mounted.
+    root_access_key_file: Option<PathBuf>, &[Up, Gateway], "FILE", Unset("the environment's, else the cluster's own");
+
+    /// A file with the secret key of the root key pair.
+    root_secret_key_file: Option<PathBuf>, &[Up, Gateway], "FILE", Unset("the environment's, else the cluster's own");
 
     /// The region that clients have to sign for.
     region: Region, &[Up, Gateway], "NAME", Value("us-east-1");
@@ -215,10 +240,17 @@ settings! {
     /// A gateway serves them there, for loopback or an internal network only:
     /// it is plain HTTP. `cairn token`, `cairn nodes` and `cairn status` reach
     /// it where they have no data directory, with the token in `admin.token`.
-    admin: Option<Address>, &[Gateway, Operator], "HOST:PORT", Unset("the socket in the data directory");
+    admin: Option<Address>, &[Gateway, Worker, Operator], "HOST:PORT", Unset("the socket in the data directory");
 
     /// A file with the token that the operator's commands show at `admin`.
     admin_token_file: Option<PathBuf>, &[Operator], "FILE", Unset("admin.token in the data directory");
+
+    /// The address and port for orchestrators and Prometheus: `/health/live`,
+    /// `/health/ready` and `/metrics`.
+    ///
+    /// It is plain HTTP without a password, for loopback or an internal network:
+    /// nothing there is a secret, but nothing there is for the public.
+    observe: Option<Listen>, &[Up, Gateway, Worker, Node], "ADDR", Unset("none");
 
     /// What to log: a level for Cairn's own events, or directives.
     ///
@@ -226,14 +258,14 @@ settings! {
     /// that is not Cairn's own is logged from warn on. Directives such as
     /// `cairn::node=debug,hyper=info` refine that. The S3 protocol library is
     /// never logged, because it prints signatures.
-    log: LogFilter, &[Up, Gateway, Node], "LEVEL", Value("info");
+    log: LogFilter, &[Up, Gateway, Worker, Node], "LEVEL", Value("info");
 
     /// How to log: lines of text for people, or a JSON object per line.
-    log_format: LogFormat, &[Up, Gateway, Node], "FORMAT", Value("text");
+    log_format: LogFormat, &[Up, Gateway, Worker, Node], "FORMAT", Value("text");
 
     /// Memory for the data of requests in flight, at least 32MiB. A request
     /// that finds it used up waits, and is then asked to slow down.
-    memory: Memory, &[Up, Gateway], "SIZE", Value("128MiB");
+    memory: Memory, &[Up, Gateway, Worker], "SIZE", Value("128MiB");
 
     /// How much each local node may store.
     node_capacity: Option<ByteSize>, &[Up], "SIZE", Unset("an even share of the disk");
@@ -241,8 +273,15 @@ settings! {
     /// The token that lets this node join a cluster. Needed once.
     join: Option<Join>, &[Node], "TOKEN", Unset("the cluster that the data directory belongs to");
 
-    /// A file with the token, for secrets that are mounted.
+    /// A file with the token, for secrets that are mounted. Where it is not there
+    /// yet, or empty, it is waited for.
     join_file: Option<PathBuf>, &[Node], "FILE", Unset("none");
+
+    /// A file with a token that nodes may join with. Where it is not there, a
+    /// gateway makes a token of unlimited uses and puts it there.
+    ///
+    /// `cairn secrets create` makes one before anything runs.
+    join_token_file: Option<PathBuf>, &[Gateway, Worker], "FILE", Unset("none: `cairn token create` makes tokens");
 
     /// How much this node may store. It is kept in the data directory.
     capacity: Option<Capacity>, &[Node], "SIZE", Unset("as before; at first nine tenths of what is free");
@@ -281,10 +320,12 @@ impl Config {
         environment: Environment,
     ) -> Result<Loaded, Failure> {
         let mut origins = Origins::default();
-        let root = root::from_environment(&environment, &mut origins)?;
+        let given = root::from_environment(&environment, &mut origins);
         let warnings = environment.warnings();
         let layers = Layers::new(flags.given(), file, environment)?;
-        let config = Self::read(&layers, root, origins)?;
+        let mut config = Self::read(&layers, origins)?;
+        let files = [config.root_access_key_file.clone(), config.root_secret_key_file.clone()];
+        config.root = RootPair::of(given, files)?;
         config.check_tls()?;
         Ok(Loaded { config, warnings })
     }
@@ -297,8 +338,8 @@ impl Config {
     /// Every setting with its value (null where unset) and its origin. The
     /// root key pair shows as `set` and never as itself.
     pub fn shown(&self) -> Vec<(&'static str, serde_json::Value, &Origin)> {
-        let root = self.root.as_ref().map_or(serde_json::Value::Null, |_| "set".into());
-        let pair = [root::ACCESS_KEY, root::SECRET_KEY].map(|name| (name, root.clone()));
+        let set = |name| if *self.origin(name) == Origin::Default { serde_json::Value::Null } else { "set".into() };
+        let pair = [root::ACCESS_KEY, root::SECRET_KEY].map(|name| (name, set(name)));
         self.values().into_iter().chain(pair).map(|(name, value)| (name, value, self.origin(name))).collect()
     }
 
@@ -307,7 +348,7 @@ impl Config {
         match FIELDS.0.iter().find(|field| field.name == name).map(|field| field.preset) {
             Some(Unset(meaning)) => meaning,
             Some(Value(_)) => "none",
-            None => "made at the first start and kept in the data directory",
+            None => "from its file, else the cluster's own",
         }
     }
 

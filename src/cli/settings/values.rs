@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde_json::Value;
 use tracing_subscriber::EnvFilter;
@@ -72,6 +73,41 @@ impl Setting for ByteSize {
 
     fn json(&self) -> Value {
         self.to_string().into()
+    }
+}
+
+impl Setting for bool {
+    const EXPECTED: &'static str = "true or false";
+
+    fn read(text: &str) -> Option<Self> {
+        text.parse().ok()
+    }
+
+    fn json(&self) -> Value {
+        (*self).into()
+    }
+}
+
+/// How long something may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wait(pub Duration);
+
+/// A day: whoever waits for longer waits for nothing.
+const WAIT_MAX_S: u64 = 24 * 3600;
+
+impl Setting for Wait {
+    const EXPECTED: &'static str = "a whole number and s, m or h, at most a day, such as 60s";
+
+    fn read(text: &str) -> Option<Self> {
+        let units = [("s", 1), ("m", 60), ("h", 3600)];
+        let (number, unit_s) = units.into_iter().find_map(|(unit, s)| Some((text.strip_suffix(unit)?, s)))?;
+        let plain = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+        let seconds = number.parse::<u64>().ok().filter(|_| plain)?.checked_mul(unit_s)?;
+        (seconds <= WAIT_MAX_S).then(|| Self(Duration::from_secs(seconds)))
+    }
+
+    fn json(&self) -> Value {
+        format!("{}s", self.0.as_secs()).into()
     }
 }
 
@@ -206,6 +242,9 @@ impl Setting for Address {
 pub struct DoorNames(Vec<String>);
 
 impl DoorNames {
+    /// What stands for the machine's own name, and for its own address.
+    pub const PLACEHOLDERS: [&str; 2] = ["{hostname}", "{address}"];
+
     /// The names as `host:port`; may be none.
     pub fn as_slice(&self) -> &[String] {
         &self.0
@@ -213,26 +252,45 @@ impl DoorNames {
 }
 
 impl Setting for DoorNames {
-    const EXPECTED: &'static str =
-        "a list of hosts with ports as others reach them (no 0.0.0.0, no [::]), such as cairn.example.org:9100";
+    const EXPECTED: &'static str = "a list of hosts with ports as others reach them (no 0.0.0.0, no [::]), such as cairn.example.org:9100 or {address}:9100";
     const IS_LIST: bool = true;
 
     fn read(text: &str) -> Option<Self> {
         if text.is_empty() {
             return Some(Self(Vec::new()));
         }
-        // What stands for all addresses of a machine can be listened on and not be dialled.
-        let dialled = |name: &String| match name.parse::<SocketAddr>() {
-            Ok(address) => !address.ip().is_unspecified() && address.port() > 0,
-            Err(_) => true,
-        };
-        let names = text.split(',').map(|name| Some(Address::read(name.trim())?.0).filter(dialled));
+        let names = text.split(',').map(|name| door_or_template(name.trim()));
         names.collect::<Option<Vec<_>>>().filter(|names| names.len() <= DOORS_MAX).map(Self)
     }
 
     fn json(&self) -> Value {
         self.0.as_slice().into()
     }
+}
+
+/// A name of a node door, or what becomes one on its machine, as it was written.
+fn door_or_template(name: &str) -> Option<String> {
+    let filled = DoorNames::PLACEHOLDERS.into_iter().fold(name.to_owned(), |name, place| name.replace(place, "h"));
+    let door = door_of(&filled)?;
+    Some(if filled == name { door } else { name.to_owned() })
+}
+
+/// What stands for all addresses of a machine can be listened on and not be
+/// dialled.
+fn door_of(name: &str) -> Option<String> {
+    let dialled = |name: &String| match name.parse::<SocketAddr>() {
+        Ok(address) => !address.ip().is_unspecified() && address.port() > 0,
+        Err(_) => true,
+    };
+    Some(Address::read(name)?.0).filter(dialled)
+}
+
+/// Reads the name of a node door, as `host:port`.
+///
+/// # Errors
+/// What is expected, for people.
+pub fn door(name: &str) -> Result<String, String> {
+    door_of(name).ok_or_else(|| "expected HOST:PORT as nodes reach it, such as door.example.org:9100".to_owned())
 }
 
 /// Where the metadata is. An address may hold a password, so it is never shown.
