@@ -54,7 +54,8 @@ pub use damage::{DamageOf, ListDamage, RecordDamage};
 pub use doors::{CloseDoor, ListDoors, RegisterDoor};
 pub use epochs::{AcquireLease, Holder, Lease, ReleaseAllLeases, ReleaseLease, RenewLease};
 pub use garbage::{
-    CondemnPieces, CondemnedPiece, ForgetCondemned, MarkTrashed, NodesToTell, PiecesToPurge, PiecesToTrash, ReleaseGarbage,
+    CondemnPieces, CondemnedPiece, ForgetCondemned, MarkTrashed, NodesToTell, PiecesToPurge, PiecesToTrash,
+    ReleaseGarbage,
 };
 pub use list::{ListObjects, ListUploads, ListedPage, ListedRow, ListedUpload, ListedUploads};
 pub use nodes::{
