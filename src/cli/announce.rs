@@ -1,5 +1,5 @@
-//! What is said once S3 can be used: lines for programs on stdout and in
-//! `s3.env`, a banner for people on stderr.
+//! What is said once S3 can be used: lines for programs on stdout (unless the
+//! keys came from files) and in `s3.env`, a banner for people on stderr.
 
 use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use tokio::net::TcpListener;
 
 use super::data_dir::S3_ENVIRONMENT;
-use super::settings::LogFormat;
+use super::settings::{LogFormat, RootPair};
 use super::{Config, Credentials, DataDir, Failure, say};
 
 /// Says that S3 is served on `address`: to `s3.env` first, so that whoever has
@@ -26,7 +26,9 @@ pub(super) fn announce(
     let lines = environment(&url, root, config.region.as_str());
     directory.write_secret(S3_ENVIRONMENT, lines.as_bytes())?;
     banner(config, directory, &url, nodes);
-    if let Err(error) = print(&lines, &mut io::stdout().lock()) {
+    // Whoever keeps the keys in files has them there; a container's output is read by many.
+    let is_told = !config.root.as_ref().is_some_and(RootPair::is_in_files);
+    if is_told && let Err(error) = print(&lines, &mut io::stdout().lock()) {
         tracing::warn!(%error, "stdout could not be written; the same lines are in s3.env");
     }
     Ok(())
