@@ -101,11 +101,6 @@ impl RootPair {
         Ok(Some(pair))
     }
 
-    /// Whether the secret is in a file that its owner looks after.
-    pub fn is_in_files(&self) -> bool {
-        matches!(self.secret_key, Key::File(_))
-    }
-
     /// The pair itself.
     ///
     /// # Errors
