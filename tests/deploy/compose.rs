@@ -40,7 +40,7 @@ fn one_machine_runs_everything() {
 
 #[test]
 fn one_container_serves() {
-    let stack = Stack::new();
+    let stack = Stack::of_cairn_alone();
     stack.write("credentials", "");
     stack.shell(&format!("export CAIRN_S3_PORT=9010\n{}", crate::document::blocks_below("One container")));
     let printed = stack.shell("cat s3.env");
