@@ -4,8 +4,8 @@
 use cairn::erasure::Coding;
 use cairn::metadata::{
     AcquireLease, CommitObject, DeleteObjects, Extent, FindObject, Holder, InlineStream, Lease, ListNodes, ListObjects,
-    Metadata, NewBody, NewObject, NewSegment, NewStream, NodesToTell, ObjectContent, PiecePlace, PiecesToPurge, PiecesToTrash,
-    ReleaseGarbage, ScanSegments, Span, StreamContent, Synthetic,
+    Metadata, NewBody, NewObject, NewSegment, NewStream, NodesToTell, ObjectContent, PiecePlace, PiecesToPurge,
+    PiecesToTrash, ReleaseGarbage, ScanSegments, Span, StreamContent, Synthetic,
 };
 use cairn::segment::Layout;
 use cairn::types::{

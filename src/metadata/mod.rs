@@ -54,7 +54,8 @@ pub use damage::{DamageOf, ListDamage, RecordDamage};
 pub use doors::{CloseDoor, ListDoors, RegisterDoor};
 pub use epochs::{AcquireLease, Holder, Lease, ReleaseAllLeases, ReleaseLease, RenewLease};
 pub use garbage::{
-    CondemnPieces, CondemnedPiece, ForgetCondemned, MarkTrashed, NodesToTell, PiecesToPurge, PiecesToTrash, ReleaseGarbage,
+    CondemnPieces, CondemnedPiece, ForgetCondemned, MarkTrashed, NodesToTell, PiecesToPurge, PiecesToTrash,
+    ReleaseGarbage,
 };
 pub use list::{ListObjects, ListUploads, ListedPage, ListedRow, ListedUpload, ListedUploads};
 pub use nodes::{
@@ -77,7 +78,7 @@ pub use standing::{ChangeNode, ChangeRefusal, NodeChange};
 pub use streams::{Extent, NewStream, StreamContent, StreamRow};
 pub use synthetic::{BLOCK_OBJECTS, Synthetic, SyntheticPlace, load_synthetic};
 pub use tasks::{ReadTask, ReleaseTask, StoreTask, TakeTask, Task};
-pub use tokens::{CreateToken, JoinNode, JoinRefusal, ListTokens, RevokeToken, TokenRow};
+pub use tokens::{AcceptToken, CreateToken, JoinNode, JoinRefusal, ListTokens, RevokeToken, TokenRow};
 pub use tx::{Metadata, MetadataError, Operation, Tx};
 pub use uploads::{
     AbortUpload, CommitCopiedPart, CommitPart, CompleteObject, CreateMultipart, FindUpload, ListParts, NewPart,
