@@ -3,21 +3,20 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::hosts::{Host, Lab, Switch};
 use crate::pod::{Pod, Template, volume};
 use crate::postgres;
 use crate::render::{list, one, program, text, title};
+use crate::support::poll;
 use crate::support::process::{Daemon, Invocation};
 use crate::support::workdir::WorkDir;
 
 pub const RENDER: &str = "kustomize overlays/postgres-example";
 
 /// Last bytes of addresses.
-pub const GATEWAYS: [u8; 2] = [11, 12];
-/// One that comes later.
-pub const NEW_GATEWAY: u8 = 13;
+const GATEWAYS: [u8; 2] = [11, 12];
 const WORKER: u8 = 21;
 const NODES: [u8; 6] = [31, 32, 33, 34, 35, 36];
 const DATABASE: u8 = 5;
@@ -35,6 +34,7 @@ pub struct Cluster {
     /// A copy of the program, to be linked into each root.
     pub program: PathBuf,
     count: AtomicU32,
+    addresses: AtomicU32,
 }
 
 impl Cluster {
@@ -62,6 +62,7 @@ impl Cluster {
             work,
             program,
             count: AtomicU32::new(0),
+            addresses: AtomicU32::new(50),
         };
         cluster.make_secrets();
         cluster
@@ -86,6 +87,12 @@ impl Cluster {
     /// A number that was not given before.
     pub fn next(&self) -> u32 {
         self.count.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// The last byte of an address that nobody had before.
+    pub fn address(&self) -> u8 {
+        let number = self.addresses.fetch_add(1, Ordering::Relaxed);
+        u8::try_from(number).expect("fewer than 200 pods")
     }
 
     /// The hosts file: what the cluster's DNS would answer.
@@ -159,6 +166,9 @@ impl Running {
         for pod in gateways.iter_mut().chain([worker]).chain(nodes) {
             pod.wait_until_ready(cluster);
         }
+        for gateway in &running.gateways {
+            running.until_it_takes_objects(gateway);
+        }
         running
     }
 
@@ -176,10 +186,19 @@ impl Running {
         self.cluster.aws(gateway, &["s3", "cp", "--no-progress", &from, "-"]).run().stdout
     }
 
-    /// What the operator's commands say in a gateway's pod.
-    pub fn nodes_list(&self) -> String {
-        let metrics = format!("http://{}:9102/metrics", self.gateways[0].host.address());
-        self.cluster.get(&metrics)
+    /// What Prometheus gets from a pod.
+    pub fn metrics(&self, pod: &Pod) -> String {
+        self.cluster.get(&format!("http://{}:9102/metrics", pod.host.address()))
+    }
+
+    /// How long it takes until enough nodes have dialled a gateway for it to take
+    /// objects.
+    pub fn until_it_takes_objects(&self, gateway: &Pod) -> Duration {
+        let begun = Instant::now();
+        let takes = || self.metrics(gateway).contains("\ncairn_writes_possible 1\n").then_some(());
+        let taken = poll(Duration::from_secs(60), Duration::from_millis(100), takes);
+        assert!(taken.is_some(), "{} takes no objects: {}\n{}", gateway.name, self.metrics(gateway), gateway.log());
+        begun.elapsed()
     }
 }
 

@@ -17,9 +17,11 @@ mod postgres;
 mod machine;
 
 #[path = "../network/hosts.rs"]
+#[allow(dead_code, reason = "another suite's, of which this uses a part")]
 mod hosts;
 
 #[path = "../manifests/render.rs"]
+#[allow(dead_code, reason = "another suite's, of which this uses a part")]
 mod render;
 
 mod cluster;

@@ -25,6 +25,8 @@ pub struct Template {
     pub user: String,
     /// The mode of secrets.
     pub mode: String,
+    /// How long one has to be ready before another is replaced.
+    pub pause: Duration,
 }
 
 impl Template {
@@ -45,6 +47,7 @@ impl Template {
             settings,
             user: format!("{}:{}", id("runAsUser"), id("runAsGroup")),
             mode: format!("{mode:04o}"),
+            pause: Duration::from_secs(at(object, "spec/minReadySeconds").as_u64().unwrap_or(0)),
             spec,
         }
     }
@@ -182,8 +185,11 @@ impl Pod {
 
 /// The image's root, and what the manifest puts into it.
 fn make_root(cluster: &Cluster, template: &Template, root: &Path, secrets: &Path) {
-    for folder in ["etc/cairn", "data", "proc", "tmp"] {
+    for folder in ["etc/cairn", "data", "proc", "tmp", "dev"] {
         std::fs::create_dir_all(root.join(folder)).expect("room for a root");
+    }
+    for device in ["null", "zero", "random", "urandom"] {
+        std::fs::write(root.join("dev").join(device), "").expect("room for a root");
     }
     for name in names_in(secrets) {
         std::fs::create_dir_all(root.join("run/secrets").join(name)).expect("room for a root");

@@ -25,5 +25,8 @@ for from in "$secrets"/*; do
   mount -o remount,ro "$to"
 done
 mount -t proc proc "$root/proc"
+for device in null zero random urandom; do
+  mount --bind "/dev/$device" "$root/dev/$device"
+done
 mount -o remount,bind,ro "$root"
 exec setpriv --no-new-privs chroot --userspec="$user" --groups="${user#*:}" "$root" /cairn "$@"

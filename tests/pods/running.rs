@@ -2,7 +2,8 @@
 
 use std::time::Instant;
 
-use crate::cluster::{GRACE, NEW_GATEWAY, Running};
+use crate::cluster::{GRACE, RENDER, Running};
+use crate::pod::Template;
 use crate::support::cairn::reports_trouble;
 use crate::support::data;
 
@@ -32,8 +33,10 @@ fn probes_are_answered(running: &Running) {
             assert_eq!(pod.probe(&running.cluster, probe), "200", "{probe} of {}", pod.name);
         }
     }
-    let metrics = running.nodes_list();
-    assert!(metrics.contains("# TYPE cairn_"), "what Prometheus asks for: {metrics}");
+    for pod in running.gateways.iter().chain([&running.worker]).chain(&running.nodes) {
+        let metrics = running.metrics(pod);
+        assert!(metrics.contains("# TYPE cairn_"), "what Prometheus gets of {}: {metrics}", pod.name);
+    }
 }
 
 /// Its pod is deleted, and a new one gets another address: the volume is the node.
@@ -42,15 +45,18 @@ fn a_node_comes_back_elsewhere(running: &mut Running) {
     let status = running.nodes.remove(0).end();
     assert_eq!(status.code(), Some(0), "told to end, it ends well");
     assert!(begun.elapsed() < GRACE, "it took {:?}", begun.elapsed());
-    let mut back = running.cluster.node(131, "data-31");
+    let mut back = running.cluster.node(running.cluster.address(), "data-31");
     back.wait_until_ready(&running.cluster);
     running.nodes.push(back);
 }
 
 /// One more, then one less.
 fn a_gateway_is_rolled(running: &mut Running) {
-    let mut new = running.cluster.gateway(NEW_GATEWAY);
+    let mut new = running.cluster.gateway(running.cluster.address());
     new.wait_until_ready(&running.cluster);
+    let took = running.until_it_takes_objects(&new);
+    let gateway = Template::of(RENDER, "Deployment/cairn-gateway");
+    assert!(took < gateway.pause, "an old one goes after {:?}, and nodes came after {took:?}", gateway.pause);
     running.gateways.push(new);
     let begun = Instant::now();
     let status = running.gateways.remove(0).end();

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use crate::cluster::{Cluster, GATEWAYS, RENDER};
+use crate::cluster::{Cluster, RENDER};
 use crate::pod::{Pod, Template, volume};
 
 const GATEWAY: &str = "Deployment/cairn-gateway";
@@ -12,7 +12,7 @@ const NODE: &str = "StatefulSet/cairn-node";
 /// A pod that cannot start: exit 2, and one sentence that has these words.
 fn refuses(cluster: &Cluster, template: &Template, words: &[&str], change: impl Fn(&Path)) {
     let data = volume(cluster, &format!("refused-{}", cluster.next()), &template.user);
-    let (code, log) = Pod::start_with(cluster, template, 50, &data, change).ended();
+    let (code, log) = Pod::start_with(cluster, template, cluster.address(), &data, change).ended();
     assert_eq!(code, Some(2), "{log}");
     for word in words {
         assert!(log.contains(word), "'{word}' should be in: {log}");
@@ -47,7 +47,7 @@ fn each_has_a_stated_behaviour() {
 
 fn a_token_is_waited_for(cluster: &Cluster, node: &Template, change: impl Fn(&Path)) {
     let data = volume(cluster, "waiting", &node.user);
-    let mut pod = Pod::start_with(cluster, node, 51, &data, change);
+    let mut pod = Pod::start_with(cluster, node, cluster.address(), &data, change);
     pod.wait_for_line("/run/secrets/cairn/join.token");
     assert_ne!(pod.probe(cluster, "readinessProbe"), "200", "it waits and is not ready");
     assert_eq!(pod.end().code(), Some(0), "told to end while it waits, it ends well");
@@ -57,7 +57,7 @@ fn open_secrets_are_a_warning(cluster: &Cluster, gateway: &Template) {
     let mut open = gateway.clone();
     open.mode = "0444".to_owned();
     let data = volume(cluster, "open", &open.user);
-    let mut pod = Pod::start(cluster, &open, GATEWAYS[0], &data);
+    let mut pod = Pod::start(cluster, &open, cluster.address(), &data);
     pod.wait_until_ready(cluster);
     let log = pod.log();
     let warned = log.lines().any(|line| line.contains("WARN") && line.contains("/run/secrets/cairn/cluster.key"));
@@ -70,14 +70,14 @@ fn any_user_will_do(cluster: &Cluster, gateway: &Template) {
     let mut other = gateway.clone();
     other.user = "1000660000:1000660000".to_owned();
     let data = volume(cluster, "other", &other.user);
-    let mut pod = Pod::start(cluster, &other, GATEWAYS[0], &data);
+    let mut pod = Pod::start(cluster, &other, cluster.address(), &data);
     pod.wait_until_ready(cluster);
     assert_eq!(pod.end().code(), Some(0));
 }
 
 fn a_volume_that_cannot_be_written(cluster: &Cluster, node: &Template) {
     let data = volume(cluster, "roots", "0:0");
-    let (code, log) = Pod::start(cluster, node, 52, &data).ended();
+    let (code, log) = Pod::start(cluster, node, cluster.address(), &data).ended();
     assert_eq!(code, Some(2), "{log}");
     assert!(log.contains("/data"), "it names the folder: {log}");
 }
@@ -90,16 +90,16 @@ fn a_database_without_a_name_is_waited_for(cluster: &Cluster, gateway: &Template
         std::fs::write(secrets.join("cairn-database/address"), address).expect("room for an address");
     };
     let data = volume(cluster, "early", &early.user);
-    let (code, log) = Pod::start_with(cluster, &early, 53, &data, elsewhere).ended();
+    let (code, log) = Pod::start_with(cluster, &early, cluster.address(), &data, elsewhere).ended();
     assert_eq!(code, Some(2), "{log}");
     assert!(log.matches("nowhere.invalid").count() >= 2, "it says what it waits for, and then that it gave up: {log}");
 }
 
 fn two_on_one_volume(cluster: &Cluster, node: &Template) {
     let data = volume(cluster, "one", &node.user);
-    let mut first = Pod::start(cluster, node, 54, &data);
+    let mut first = Pod::start(cluster, node, cluster.address(), &data);
     first.wait_for_line("cairn-door");
-    let (code, log) = Pod::start(cluster, node, 55, &data).ended();
+    let (code, log) = Pod::start(cluster, node, cluster.address(), &data).ended();
     assert_eq!(code, Some(2), "{log}");
     assert!(log.contains("/data"), "it names the folder: {log}");
     assert_eq!(first.end().code(), Some(0), "the first one was not disturbed");
