@@ -159,7 +159,10 @@ fn one_volume_is_for_one_container_unless_each_takes_a_folder() {
 fn an_unknown_key_of_a_mounted_file_is_named() {
     let path = file("cairn.toml", "lisen = \"0.0.0.0:9000\"\n", 0o644);
     let sentence = refusal(&["--volume", &format!("{path}:/etc/cairn/cairn.toml:ro")], &["up"]);
-    assert!(sentence.contains("/etc/cairn/cairn.toml has the unknown key 'lisen': did you mean 'listen'?"), "{sentence}");
+    assert!(
+        sentence.contains("/etc/cairn/cairn.toml has the unknown key 'lisen': did you mean 'listen'?"),
+        "{sentence}"
+    );
 }
 
 #[test]
