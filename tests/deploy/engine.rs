@@ -28,7 +28,7 @@ use crate::support::process::{Daemon, Invocation};
 use crate::support::workdir::WorkDir;
 
 /// What the names of the network namespaces begin with.
-pub const KIND: &str = "engine";
+pub const KIND: &str = "docker";
 
 /// Debian's own client, which fits the engine; another one may come first in PATH.
 const DOCKER: &str = "/usr/bin/docker";
@@ -85,11 +85,12 @@ impl Engine {
         engine
     }
 
-    /// Starts dockerd on the data that is there, and waits until it answers.
+    /// Starts dockerd on the data that is there, and waits until it answers,
+    /// which takes it up to 20 s where it was part of a swarm.
     pub fn power_on(&self) {
         let mut daemon = self.dockerd();
         daemon.wait_until("answer of the engine", READY_LIMIT, || {
-            let asked = self.docker(["version"]).limit_seconds(20).outcome();
+            let asked = self.docker(["version"]).limit_seconds(60).outcome();
             asked.status.success().then_some(())
         });
         *self.daemon() = Some(daemon);
