@@ -152,9 +152,7 @@ fn redirects_lead_to_a_gateway(stack: &Stack, digest: &str) {
     let address = "172.17.0.1";
     stack.write(
         ".env",
-        &format!(
-            "CAIRN_BIND=0.0.0.0\nREGISTRY_REDIRECT_DISABLE=false\nREGISTRY_S3_ENDPOINT=http://{address}:9000\n"
-        ),
+        &format!("CAIRN_BIND=0.0.0.0\nREGISTRY_REDIRECT_DISABLE=false\nREGISTRY_S3_ENDPOINT=http://{address}:9000\n"),
     );
     stack.shell("docker compose up -d --scale node=12");
     stack.wait_for_health("registry");
@@ -163,7 +161,8 @@ fn redirects_lead_to_a_gateway(stack: &Stack, digest: &str) {
     let manifest: Value = serde_json::from_slice(&manifest).expect("a manifest is JSON");
     let layer = manifest["layers"][0]["digest"].as_str().expect("an image has a layer");
     let url = format!("http://127.0.0.1:5000/v2/cairn/blobs/{layer}");
-    let head = stack.program("curl").args(["--silent", "--dump-header", "-", "--output", "/dev/null", &url]).run().text();
+    let head =
+        stack.program("curl").args(["--silent", "--dump-header", "-", "--output", "/dev/null", &url]).run().text();
     assert!(head.starts_with("HTTP/1.1 307"), "{head}");
     assert!(head.contains(&format!("Location: http://{address}:9000/images/")), "{head}");
 }
