@@ -123,7 +123,8 @@ fn a_node_stays_with_its_cluster() {
     engine().docker(["network", "create", "lan"]).run();
     let secrets = "CAIRN_CLUSTER_KEY_FILE=/secrets/cluster.key";
     let token = "CAIRN_JOIN_TOKEN_FILE=/secrets/join.token";
-    let options = ["--network=lan", "--network-alias=cairn-door", "--volume=ours:/secrets:ro", "--env", secrets, "--env", token];
+    let options =
+        ["--network=lan", "--network-alias=cairn-door", "--volume=ours:/secrets:ro", "--env", secrets, "--env", token];
     let gateway = Running::start("door", &options, &["gateway", "--door-name", "cairn-door:9100"]);
     gateway.wait_for_line("serves S3");
     let node = ["node", "--capacity", "1GB"];
@@ -166,7 +167,10 @@ fn one_volume_is_for_one_container_unless_each_takes_a_folder() {
 fn an_unknown_key_of_a_mounted_file_is_named() {
     let path = file("cairn.toml", "lisen = \"0.0.0.0:9000\"\n", 0o644);
     let sentence = refusal(&["--volume", &format!("{path}:/etc/cairn/cairn.toml:ro")], &["up"]);
-    assert!(sentence.contains("/etc/cairn/cairn.toml has the unknown key 'lisen': did you mean 'listen'?"), "{sentence}");
+    assert!(
+        sentence.contains("/etc/cairn/cairn.toml has the unknown key 'lisen': did you mean 'listen'?"),
+        "{sentence}"
+    );
 }
 
 #[test]
