@@ -13,7 +13,7 @@ use super::database::Told;
 use super::failure::reason;
 use super::progress::Progress;
 use super::settings::{Config, Credentials, Loaded, RootPair};
-use super::{DataDir, Failure, announce, credentials, database, logging, observe, process, reserve, signals};
+use super::{DataDir, Failure, announce, credentials, database, logging, observe, process, reserve, signals, slot};
 use crate::admin::Stage;
 use crate::env::{Env, Shutdown};
 
@@ -25,9 +25,10 @@ const LAST_WRITES: Duration = Duration::from_secs(1);
 
 /// Serves until the order to stop.
 pub(super) fn serve(loaded: Loaded, kind: Kind) -> Result<(), Failure> {
-    let config = loaded.config;
+    let mut config = loaded.config;
     check_tls_files(&config)?;
     logging::start(&config.log, config.log_format)?;
+    let _slot = slot::take(&mut config.data)?;
     let given = config.root.as_ref().map(RootPair::read).transpose()?;
     loaded.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     process::keep_files_private();

@@ -1,8 +1,9 @@
 //! Hosts that are network namespaces, joined by a switch in a namespace of its
 //! own: nothing of the machine's own network is touched.
 //!
-//! Every namespace is called `cairn-PID-LAB-NAME` and goes when its owner is
-//! dropped. What a killed run left behind goes when the next one starts.
+//! Every namespace is called `KIND-PROCESS-LAB-NAME` and goes when its owner is
+//! dropped. What a killed run left behind goes when the next one of its kind
+//! starts.
 
 use std::ffi::OsStr;
 use std::net::Ipv4Addr;
@@ -14,7 +15,8 @@ use std::sync::{Arc, Mutex, Once, PoisonError};
 use crate::machine;
 use crate::support::process::Invocation;
 
-const PREFIX: &str = "cairn-";
+/// The kind of namespaces of the suite `network`.
+pub const KIND: &str = "cairn";
 
 /// Names for the namespaces of one network; no two networks share one.
 pub struct Lab {
@@ -24,12 +26,17 @@ pub struct Lab {
 impl Lab {
     /// Checks what the machine offers and takes away what killed runs left.
     pub fn new() -> Self {
+        Self::of(KIND)
+    }
+
+    /// The same for another suite, whose runs leave other names behind.
+    pub fn of(kind: &str) -> Self {
         static CLEANED: Once = Once::new();
         static COUNT: AtomicU32 = AtomicU32::new(0);
         machine::require();
-        CLEANED.call_once(remove_stale);
+        CLEANED.call_once(|| remove_stale(kind));
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        Self { prefix: format!("{PREFIX}{}-{number}-", std::process::id()) }
+        Self { prefix: format!("{kind}-{}-{number}-", process(&std::process::id().to_string())) }
     }
 
     /// What the names of its namespaces begin with.
@@ -38,16 +45,24 @@ impl Lab {
     }
 }
 
-/// Deletes namespaces whose process is gone or is another program by now.
-pub fn remove_stale() {
-    let own = std::fs::read_to_string("/proc/self/comm").unwrap_or_default();
+/// Deletes namespaces of a kind whose process is gone.
+pub fn remove_stale(kind: &str) {
     for name in namespaces() {
-        let Some(pid) = name.strip_prefix(PREFIX).and_then(|rest| rest.split('-').next()) else { continue };
-        let alive = std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|comm| comm == own);
-        if !alive {
+        let rest = name.strip_prefix(kind).and_then(|rest| rest.strip_prefix('-'));
+        let Some(owner) = rest.and_then(|rest| rest.split('-').next()) else { continue };
+        let pid = owner.split('.').next().unwrap_or_default();
+        if process(pid) != owner {
             let _ = Command::new("ip").args(["netns", "delete", &name]).output();
         }
     }
+}
+
+/// A process by its id and the moment of its start, since ids are used again.
+fn process(pid: &str) -> String {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // The name of the program, in brackets, may hold anything.
+    let started = stat.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().nth(19)).unwrap_or_default();
+    format!("{pid}.{started}")
 }
 
 /// Names of all network namespaces of the machine.

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 use crate::faults::{Cut, LongLine, Loss, Thin};
-use crate::hosts::{Host, Lab, Namespace, Switch, namespaces, remove_stale};
+use crate::hosts::{Host, KIND, Lab, Namespace, Switch, namespaces, remove_stale};
 use crate::machine::PYTHON;
 use crate::nat::Nat;
 use crate::support::process::{Daemon, Outcome};
@@ -156,10 +156,10 @@ fn nothing_is_left_behind() {
     let stale = format!("cairn-{}-0-left", (1 << 22) + 1);
     let made = std::process::Command::new("ip").args(["netns", "add", &stale]).status();
     assert!(made.is_ok_and(|status| status.success()));
-    remove_stale();
+    remove_stale(KIND);
     assert!(!namespaces().contains(&stale), "what a killed run left behind is taken away");
     let lab = Lab::new();
     let _space = Namespace::new(&lab, "alive");
-    remove_stale();
+    remove_stale(KIND);
     assert_eq!(left(lab.prefix()), 1, "what a running test uses is not");
 }
