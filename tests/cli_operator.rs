@@ -6,6 +6,7 @@
 mod support;
 
 use std::ffi::OsStr;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use cairn::wire::JoinToken;
@@ -222,6 +223,7 @@ fn a_gateway_answers_operators_at_its_admin_address() {
     let remote = |words: &[&str]| Invocation::new(CAIRN, &away).args(words).args(["--admin", &admin]);
     let copy = away.join("copy");
     std::fs::write(&copy, &token).expect("a copy");
+    std::fs::set_permissions(&copy, std::fs::Permissions::from_mode(0o600)).expect("a file of our own");
     let listed = remote(&["nodes", "list", "--json"]).arg("--admin-token-file").arg(&copy).run();
     assert_eq!(json(&listed), serde_json::json!([]));
     let made = remote(&["token", "create", "--uses", "3"]).env("CAIRN_ADMIN_TOKEN", token.trim()).run();

@@ -79,6 +79,11 @@ impl Operator {
         command.run(self).await
     }
 
+    /// Whose cluster it is.
+    pub fn cluster(&self) -> ClusterId {
+        self.parts.cluster
+    }
+
     pub(super) fn metadata(&self) -> &Metadata {
         &self.parts.metadata
     }

@@ -15,7 +15,7 @@ use super::local_nodes::{LocalNode, Prepared, prepare, stop_all, warn_of_idle};
 use super::operator::open_doors;
 use super::progress::Progress;
 use super::settings::{Config, Credentials};
-use super::{DataDir, Failure, announce, database};
+use super::{DataDir, Failure, announce, database, join_token};
 use crate::admin::{Live, Operator, OperatorParts};
 use crate::env::{Env, Shutdown};
 use crate::erasure::Scheme;
@@ -88,6 +88,12 @@ impl Cluster {
                 Vec::new()
             }
         };
+        // Before the door opens, so that nobody is turned away who has it.
+        let token = config.join_token_file.as_deref().filter(|_| kind == Kind::Gateway);
+        let token_to_make = match token {
+            Some(path) if !join_token::accept(path, &metadata, row.cluster).await? => token,
+            _ => None,
+        };
         let door = open_door(config, kind, &secret, &row, metadata.clone()).await?;
         let nodes = start_nodes(prepared, row.cluster, &door, progress).await?;
         let fleet = Fleet::load(door.nodes(), &metadata).await.map_err(database::failed)?;
@@ -102,7 +108,7 @@ impl Cluster {
         let mut background = JoinSet::new();
         let names = match kind {
             Kind::Up => Vec::new(),
-            Kind::Gateway => doors::names(config, door.local_addr()),
+            Kind::Gateway => doors::names(config, door.local_addr())?,
         };
         if kind == Kind::Gateway {
             let registration = Registration::begin(metadata.clone(), &env, &names).await.map_err(database::failed)?;
@@ -119,7 +125,11 @@ impl Cluster {
             live: Some(live),
             is_shared: false,
         };
-        open_doors(config, kind, layout, &env, Operator::new(parts), &shutdown, &mut background).await?;
+        let operator = Operator::new(parts);
+        if let Some(path) = token_to_make {
+            join_token::make(path, &operator, &metadata, &env).await?;
+        }
+        open_doors(config, kind, layout, &env, operator, &shutdown, &mut background).await?;
         let objects = Objects::new(metadata.clone(), transfer, keys, epochs.clone(), env);
         let gateway = gateway(objects, front(config, root, row.cluster)?);
         tracing::info!("{}, redundancy scheme {scheme}", nodes_in_words(&nodes, &door));

@@ -1,14 +1,13 @@
 //! The cluster's secret: made once, kept in the data directory, and shown once
 //! as the recovery phrase.
 
-use std::fs;
-use std::io::{self, Write};
+use std::io::Write;
 use std::path::Path;
 
 use zeroize::Zeroizing;
 
 use super::data_dir::CLUSTER_KEY;
-use super::{DataDir, Failure};
+use super::{DataDir, Failure, secret_file};
 use crate::env::Env;
 use crate::seal::ClusterSecret;
 use crate::types::ClusterId;
@@ -60,20 +59,14 @@ pub(super) fn introduce(
     }
     if given.is_none() {
         // The key is in its file, so nobody listening is no reason to stop.
-        let _ = show(&secret.phrase(), people);
+        let _ = writeln!(people, "{}", *phrase_for_people(secret)).and_then(|()| people.flush());
     }
     directory.finish(secret.cluster_id())
 }
 
 /// The secret that another gateway of the cluster has made.
 fn of_file(file: &Path, directory: &DataDir) -> Result<ClusterSecret, Failure> {
-    let failed = |error: io::Error| Failure::io("the file with the cluster's secret could not be read", file, &error);
-    let bytes = Zeroizing::new(fs::read(file).map_err(failed)?);
-    let bytes: [u8; 32] = bytes
-        .as_slice()
-        .try_into()
-        .map_err(|_| Failure::start(format!("{} is not a cluster's secret, which has 32 bytes", file.display())))?;
-    let secret = ClusterSecret::from_bytes(bytes);
+    let secret = of_bytes(file)?;
     if directory.cluster()?.is_some_and(|cluster| cluster != secret.cluster_id()) {
         return Err(Failure::start(format!(
             "the data directory {} belongs to another cluster than the secret in {}: use another directory",
@@ -82,6 +75,19 @@ fn of_file(file: &Path, directory: &DataDir) -> Result<ClusterSecret, Failure> {
         )));
     }
     Ok(secret)
+}
+
+/// The secret in this file.
+///
+/// # Errors
+/// A file that cannot be read, or holds something else.
+pub(super) fn of_bytes(file: &Path) -> Result<ClusterSecret, Failure> {
+    let bytes = secret_file::bytes("the file with the cluster's secret", file)?;
+    let bytes: [u8; 32] = bytes
+        .as_slice()
+        .try_into()
+        .map_err(|_| Failure::start(format!("{} is not a cluster's secret, which has 32 bytes", file.display())))?;
+    Ok(ClusterSecret::from_bytes(bytes))
 }
 
 fn make(directory: &DataDir, env: &Env) -> Result<ClusterSecret, Failure> {
@@ -103,19 +109,23 @@ fn refused(directory: &DataDir, wrong: &str) -> Failure {
     ))
 }
 
-fn show(phrase: &str, people: &mut dyn Write) -> io::Result<()> {
-    writeln!(people, "\nThis is the recovery phrase of your new cluster. Write it down and keep it safe: whoever has")?;
-    writeln!(people, "it can read everything, and it is not shown again.\n")?;
-    let words: Vec<&str> = phrase.split(' ').collect();
-    for row in words.chunks(6) {
-        writeln!(people, "    {}", row.join(" "))?;
+/// The recovery phrase, and what it is.
+pub(super) fn phrase_for_people(secret: &ClusterSecret) -> Zeroizing<String> {
+    let phrase = secret.phrase();
+    let mut text = Zeroizing::new(String::with_capacity(512));
+    text.push_str("\nThis is the recovery phrase of your new cluster. Write it down and keep it safe: whoever has\n");
+    text.push_str("it can read everything, and it is not shown again.\n");
+    for (at, word) in phrase.split(' ').enumerate() {
+        text.push_str(if at % 6 == 0 { "\n    " } else { " " });
+        text.push_str(word);
     }
-    writeln!(people)?;
-    people.flush()
+    text.push('\n');
+    text
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
@@ -173,6 +183,7 @@ mod tests {
 
         let file = directory.path().join("given");
         fs::write(&file, secret.expose()).unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
         let given = of(Some(&file), &directory, Some(secret.cluster_id()), &Env::real()).unwrap();
         let mut people = Vec::new();
         introduce(&given, Some(&file), &directory, &mut people).unwrap();

@@ -53,7 +53,7 @@ fn as_toml(config: &Config) -> String {
 fn assignment(name: &str, value: &Value) -> String {
     match value {
         Value::Null => format!("# {name} is not set: {}", Config::meaning_of_unset(name)),
-        _ if name.starts_with("root_") || name == "join" => format!("# {name} is set"),
+        _ if ["root_access_key", "root_secret_key", "join"].contains(&name) => format!("# {name} is set"),
         value => format!("{name} = {value}"),
     }
 }

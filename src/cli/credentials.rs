@@ -1,4 +1,4 @@
-//! The root key pair: the environment's, else one that a former version kept in
+//! The root key pair: the one that was given, else one that a former version kept in
 //! the data directory, else the cluster's own.
 
 use serde::Deserialize;
@@ -15,7 +15,7 @@ struct Kept {
     secret_key: String,
 }
 
-/// The pair that the environment gives, else the one that is kept, else the
+/// The pair that was given, else the one that is kept, else the
 /// one that follows from the cluster's secret, which is the same for all of its
 /// gateways.
 ///

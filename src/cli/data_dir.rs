@@ -16,7 +16,7 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Read, Seek, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process;
 use std::sync::Arc;
@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use super::Failure;
+use super::{Failure, secret_file};
 use crate::env::{UNFINISHED, sync_folder, write_private};
 use crate::erasure::Scheme;
 use crate::types::ClusterId;
@@ -124,12 +124,8 @@ impl DataDir {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             opened => opened.map_err(unreadable)?,
         };
-        // The group may: Kubernetes opens a volume to the pod's group by itself.
-        if file.metadata().map_err(unreadable)?.permissions().mode() & 0o007 != 0 {
-            let path = path.display();
-            return Err(Failure::start(format!(
-                "every user of this machine can get at the secret in {path}: run `chmod 600 {path}`, and think about who may have read it"
-            )));
+        if secret_file::is_open_to_all(&file.metadata().map_err(unreadable)?.permissions()) {
+            return Err(secret_file::open_to_all(&path));
         }
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes).map_err(unreadable)?;
@@ -271,6 +267,8 @@ fn in_use(path: &Path) -> Failure {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     fn refusal(path: &Path) -> String {

@@ -5,7 +5,7 @@ use std::io;
 
 use super::data_dir::DATABASE;
 use super::settings::{Config, Database};
-use super::{DataDir, Failure, cluster_key};
+use super::{DataDir, Failure, cluster_key, secret_file};
 use crate::env::Env;
 use crate::metadata::{
     ClusterRow, FindCluster, Metadata, MetadataError, OpenCluster, PostgresAddress, PostgresOptions, ReleaseAllLeases,
@@ -57,18 +57,16 @@ pub(super) async fn open_postgres(address: PostgresAddress) -> Result<Metadata, 
 pub(super) fn postgres(config: &Config) -> Result<Option<PostgresAddress>, Failure> {
     let text = match (&config.metadata_file, &config.metadata) {
         (Some(file), _) => {
-            let unreadable =
-                |error| Failure::io("the file with the database's address could not be read", file, &error);
-            let text = std::fs::read_to_string(file).map_err(unreadable)?.trim().to_owned();
-            if text == "sqlite" {
+            let text = secret_file::text("the file with the database's address", file)?;
+            if text.expose() == "sqlite" {
                 return Ok(None);
             }
             text
         }
-        (None, Database::Postgres(address)) => address.expose().to_owned(),
+        (None, Database::Postgres(address)) => address.clone(),
         (None, Database::Sqlite) => return Ok(None),
     };
-    PostgresAddress::parse(&text).map(Some).map_err(failed)
+    PostgresAddress::parse(text.expose()).map(Some).map_err(failed)
 }
 
 async fn open_sqlite(layout: &DataDir) -> Result<Metadata, Failure> {

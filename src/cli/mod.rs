@@ -14,8 +14,10 @@ mod database;
 mod doors;
 mod failure;
 mod gateway;
+mod join_token;
 mod local_nodes;
 mod logging;
+mod machine;
 mod metadata;
 mod node;
 mod nodes;
@@ -24,6 +26,8 @@ mod panic;
 mod process;
 mod progress;
 mod reserve;
+mod secret_file;
+mod secrets;
 mod serve;
 mod settings;
 mod signals;
@@ -80,6 +84,7 @@ enum Command {
     Token(token::Arguments),
     Nodes(nodes::Arguments),
     Status(status::Arguments),
+    Secrets(secrets::Arguments),
     Metadata(metadata::Arguments),
     Config(config::Arguments),
     Version(version::Arguments),
@@ -109,6 +114,7 @@ fn run(line: CommandLine) -> Result<(), Failure> {
         Command::Token(arguments) => token::command(arguments, line.config),
         Command::Nodes(arguments) => nodes::command(arguments, line.config),
         Command::Status(arguments) => status::command(arguments, line.config),
+        Command::Secrets(arguments) => secrets::command(arguments),
         Command::Metadata(arguments) => metadata::command(arguments),
         Command::Config(arguments) => config::command(arguments, line.config),
         Command::Version(arguments) => version::command(&arguments),

@@ -11,7 +11,7 @@ use tokio::net::TcpListener;
 use super::cluster::{Cluster, Kind, Start};
 use super::failure::reason;
 use super::progress::Progress;
-use super::settings::{Config, Loaded};
+use super::settings::{Config, Credentials, Loaded, RootPair};
 use super::{DataDir, Failure, announce, credentials, database, logging, process, reserve, signals};
 use crate::env::{Env, Shutdown};
 
@@ -26,6 +26,7 @@ pub(super) fn serve(loaded: Loaded, kind: Kind) -> Result<(), Failure> {
     let config = loaded.config;
     check_tls_files(&config)?;
     logging::start(&config.log, config.log_format)?;
+    let given = config.root.as_ref().map(RootPair::read).transpose()?;
     loaded.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     process::keep_files_private();
     process::take_all_descriptors();
@@ -38,7 +39,7 @@ pub(super) fn serve(loaded: Loaded, kind: Kind) -> Result<(), Failure> {
     let outcome = runtime.block_on(async {
         let shutdown = Shutdown::new(GRACE);
         signals::listen(shutdown.clone())?;
-        run(&config, kind, directory.clone(), shutdown).await
+        run(&config, kind, directory.clone(), given.as_ref(), shutdown).await
     });
     // The directory stays locked until nothing of this process writes to it.
     runtime.shutdown_timeout(LAST_WRITES);
@@ -48,14 +49,20 @@ pub(super) fn serve(loaded: Loaded, kind: Kind) -> Result<(), Failure> {
 
 /// Runs the cluster on this directory until the order to stop, or until a part
 /// of it fails.
-async fn run(config: &Config, kind: Kind, layout: DataDir, shutdown: Shutdown) -> Result<(), Failure> {
+async fn run(
+    config: &Config,
+    kind: Kind,
+    layout: DataDir,
+    given: Option<&Credentials>,
+    shutdown: Shutdown,
+) -> Result<(), Failure> {
     let env = Env::real();
     // First what can fail for outside reasons: then nothing has been made yet.
     let (listener, address) = listen(config).await?;
     let progress = Progress::begin("opening the metadata database");
     let starting = async {
         let opened = database::open(config, &layout, &env).await?;
-        let root = credentials::root(config.root.as_ref(), &layout, &opened.secret)?;
+        let root = credentials::root(given, &layout, &opened.secret)?;
         let start = Start { config, kind, layout: &layout, env, opened, root: &root, listener, progress: &progress };
         Ok::<_, Failure>((Cluster::start(start, shutdown.clone()).await?, root))
     };

@@ -5,6 +5,8 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
+use super::Entropy;
+
 /// What the name of a half-written file ends with.
 pub const UNFINISHED: &str = ".unfinished";
 
@@ -30,6 +32,27 @@ pub fn write_private(dir: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
     sync_folder(dir)
 }
 
+/// Writes `dir/name`, readable by its owner alone, unless there is one: then it
+/// is left as it is, and the answer is false. Of several who do so at once, also
+/// on other machines, one does it. Durable on return; it waits for the disk.
+pub fn write_private_once(dir: &Path, name: &str, bytes: &[u8], entropy: &Entropy) -> io::Result<bool> {
+    let mut number = [0; 8];
+    entropy.fill(&mut number);
+    let unfinished = dir.join(format!("{name}.{:016x}{UNFINISHED}", u64::from_ne_bytes(number)));
+    let written = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&unfinished).and_then(|mut file| {
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        // Unlike a rename, a link takes nobody's place.
+        fs::hard_link(&unfinished, dir.join(name))
+    });
+    let _ = fs::remove_file(&unfinished);
+    match written {
+        Ok(()) => sync_folder(dir).map(|()| true),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
 /// Makes the names in a folder durable.
 pub fn sync_folder(dir: &Path) -> io::Result<()> {
     File::open(dir)?.sync_all()
@@ -51,6 +74,17 @@ mod tests {
             assert_eq!(fs::read_to_string(&path).unwrap(), content);
             assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         }
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_is_written_once_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let once = |bytes: &[u8]| write_private_once(dir.path(), "secret", bytes, &Entropy::system()).unwrap();
+        assert!(once(b"first") && !once(b"second"));
+        let path = dir.path().join("secret");
+        assert_eq!(fs::read(&path).unwrap(), b"first");
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 

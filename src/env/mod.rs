@@ -19,7 +19,7 @@ pub use clock::{Clock, SimulatedClock};
 pub use contained::{Panicked, contain, contain_future, is_contained};
 pub use crowd::{Crowd, Lines, Place};
 pub use entropy::Entropy;
-pub use files::{UNFINISHED, sync_folder, write_private};
+pub use files::{UNFINISHED, sync_folder, write_private, write_private_once};
 pub use shutdown::Shutdown;
 pub use socket::LocalSocket;
 

@@ -140,6 +140,10 @@ async fn skip_from(
     tx.query(PASS_OVER, params![bucket, start, end, rest, delimiter, &next, zero, limit]).await
 }
 
+/// PostgreSQL has these columns in the key's index.
+pub(super) const IN_ORDER: &str = "SELECT key, size_bytes, modified_ms, etag, checksum, storage_class FROM objects \
+    WHERE bucket_no = ?1 AND key >= ?2 AND key < ?3 ORDER BY key LIMIT ?4";
+
 async fn keys_from(
     tx: &mut Tx<'_>,
     bucket: u64,
@@ -147,9 +151,7 @@ async fn keys_from(
     end: &[u8],
     limit: u32,
 ) -> Result<Vec<Row>, MetadataError> {
-    let sql = "SELECT key, size_bytes, modified_ms, etag, checksum, storage_class FROM objects \
-               WHERE bucket_no = ?1 AND key >= ?2 AND key < ?3 ORDER BY key LIMIT ?4";
-    tx.query(sql, params![bucket, start, end, limit]).await
+    tx.query(IN_ORDER, params![bucket, start, end, limit]).await
 }
 
 fn listed_row(row: &Row) -> Result<ListedRow, MetadataError> {

@@ -78,7 +78,7 @@ pub use standing::{ChangeNode, ChangeRefusal, NodeChange};
 pub use streams::{Extent, NewStream, StreamContent, StreamRow};
 pub use synthetic::{BLOCK_OBJECTS, Synthetic, SyntheticPlace, load_synthetic};
 pub use tasks::{ReadTask, ReleaseTask, StoreTask, TakeTask, Task};
-pub use tokens::{CreateToken, JoinNode, JoinRefusal, ListTokens, RevokeToken, TokenRow};
+pub use tokens::{AcceptToken, CreateToken, JoinNode, JoinRefusal, ListTokens, RevokeToken, TokenRow};
 pub use tx::{Metadata, MetadataError, Operation, Tx};
 pub use uploads::{
     AbortUpload, CommitCopiedPart, CommitPart, CompleteObject, CreateMultipart, FindUpload, ListParts, NewPart,

@@ -17,17 +17,23 @@
 pub struct Migration {
     /// What every engine gets.
     pub both: &'static str,
-    /// What PostgreSQL gets besides.
+    /// What PostgreSQL gets besides, and what speaks its protocol.
     pub postgres: &'static str,
+    /// What PostgreSQL alone gets, whose rows lie in the order in which they
+    /// were written and not in that of their key.
+    pub heap: &'static str,
 }
+
+const NOTHING: Migration = Migration { both: "", postgres: "", heap: "" };
 
 /// Migrations in order: the first makes schema version 1.
 pub const MIGRATIONS: &[Migration] = &[
-    Migration { both: V1, postgres: "" },
-    Migration { both: V2, postgres: "" },
-    Migration { both: "", postgres: V3_POSTGRES },
-    Migration { both: V4, postgres: "" },
-    Migration { both: V5, postgres: "" },
+    Migration { both: V1, ..NOTHING },
+    Migration { both: V2, ..NOTHING },
+    Migration { postgres: V3_POSTGRES, ..NOTHING },
+    Migration { both: V4, ..NOTHING },
+    Migration { both: V5, ..NOTHING },
+    Migration { heap: V6_HEAP, ..NOTHING },
 ];
 
 const V1: &str = "
@@ -289,4 +295,13 @@ ALTER TABLE cluster ADD COLUMN moved_to BLOB;
 const V5: &str = "
 CREATE INDEX garbage_by_time ON garbage (left_ms, garbage_no);
 CREATE INDEX condemned_by_node ON condemned (node_no, trashed_ms);
+";
+
+/// A list is read from the primary key's index alone: from the table, a page
+/// of it took as many pages as it has keys.
+const V6_HEAP: &str = "
+CREATE UNIQUE INDEX objects_listed ON objects (bucket_no, key)
+    INCLUDE (size_bytes, modified_ms, etag, checksum, storage_class);
+ALTER TABLE objects DROP CONSTRAINT objects_pkey,
+    ADD CONSTRAINT objects_pkey PRIMARY KEY USING INDEX objects_listed;
 ";

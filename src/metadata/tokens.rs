@@ -71,6 +71,38 @@ impl Operation for CreateToken {
     }
 }
 
+/// Makes a token good that was made elsewhere. One that is known stays as it is,
+/// revoked or used up; none is answered where that one has another secret.
+pub struct AcceptToken {
+    /// Its name.
+    pub token: TokenId,
+    /// The SHA-256 of its secret.
+    pub secret_digest: [u8; 32],
+    /// When it stops being good by the database's clock, if ever.
+    pub expires: Option<UnixMillis>,
+    /// How many nodes may join with it; any number if none.
+    pub uses: Option<u32>,
+    /// What is said of every node that joins with it.
+    pub labels: BTreeMap<String, String>,
+}
+
+impl Operation for AcceptToken {
+    type Output = Option<TokenRow>;
+    const IS_REPEATABLE: bool = true;
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<Option<TokenRow>, MetadataError> {
+        let created = tx.now().await?;
+        let insert = "INSERT INTO tokens (token_id, secret_digest, created_ms, expires_ms, uses, used, labels) \
+                      VALUES (?1, ?2, ?3, ?4, ?5, 0, ?6) ON CONFLICT (token_id) DO NOTHING";
+        let labels = encode_labels(&self.labels);
+        let (id, digest) = (self.token.as_bytes(), &self.secret_digest);
+        tx.execute(insert, params![id, digest, created, self.expires, self.uses, &labels]).await?;
+        let sql = "SELECT token_id, created_ms, expires_ms, revoked_ms, uses, used, labels FROM tokens \
+                   WHERE token_id = ?1 AND secret_digest = ?2";
+        tx.first(sql, params![id, digest]).await?.as_ref().map(token_row).transpose()
+    }
+}
+
 /// All tokens, the newest first.
 pub struct ListTokens;
 

@@ -15,6 +15,8 @@ mod hosts;
 #[path = "../network/machine.rs"]
 mod machine;
 
+mod built;
 mod engine;
 
 mod engines;
+mod image;

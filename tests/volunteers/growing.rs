@@ -30,6 +30,13 @@ fn script() -> String {
     })
 }
 
+/// Writes a file that its owner alone may read.
+pub fn private(path: &Path, text: &str) {
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::write(path, text).expect("room for a line");
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).expect("a file of our own");
+}
+
 /// What a client has to know of the process that serves this folder.
 fn access(daemon: &mut Daemon, data: &Path) -> Access {
     daemon.wait_until("the keys", Duration::from_secs(60), || {
@@ -49,7 +56,7 @@ fn the_section_on_growing_up_works_as_written() {
 
     let server = Server::shared();
     let database = server.database(None);
-    std::fs::write(work.join("database"), server.url(&database)).expect("room for a line");
+    private(&work.join("database"), &server.url(&database));
     let program = Path::new(CAIRN).parent().expect("a program is in a folder");
     let path = format!("{}:/usr/bin:/bin", program.display());
     let script = format!("export CAIRN_LISTEN=127.0.0.1:0\n{}\necho GROWN UP; wait", script());

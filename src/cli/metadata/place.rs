@@ -6,7 +6,8 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::cli::{DataDir, Failure, process};
+use crate::cli::settings::Secret;
+use crate::cli::{DataDir, Failure, process, secret_file};
 use crate::metadata::{CopySide, Metadata, MetadataError, PostgresAddress, PostgresOptions, SqliteOptions};
 use crate::types::ClusterId;
 
@@ -40,13 +41,10 @@ impl Place {
     /// never repeated: it may hold a password.
     pub(super) fn read(flag: &str, given: Option<String>, file: Option<PathBuf>) -> Result<Self, Failure> {
         let text = match (&file, given) {
-            (Some(file), _) => {
-                let read = fs::read_to_string(file);
-                read.map_err(|error| Failure::io("the file with a database's address could not be read", file, &error))?
-            }
-            (None, given) => given.unwrap_or_default(),
+            (Some(file), _) => secret_file::text("the file with a database's address", file)?,
+            (None, given) => Secret::new(given.unwrap_or_default()),
         };
-        let text = text.trim();
+        let text = text.expose().trim();
         if let Some(directory) = text.strip_prefix("sqlite:").filter(|directory| !directory.is_empty()) {
             return Ok(Self::Directory(directory.into()));
         }

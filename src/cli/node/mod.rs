@@ -5,6 +5,7 @@ mod leave;
 mod run;
 mod status;
 pub(super) mod store;
+mod token;
 mod view;
 
 use std::path::PathBuf;

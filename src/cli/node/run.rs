@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
+use super::token::{Given, given, wait_for};
 use super::{folder, store};
 use crate::cli::failure::reason;
 use crate::cli::progress::Progress;
@@ -34,53 +35,36 @@ struct Prepared {
 
 pub(super) fn command(loaded: Loaded) -> Result<(), Failure> {
     let config = loaded.config;
-    let token = token(&config)?;
     logging::start(&config.log, config.log_format)?;
+    let given = given(&config)?;
     loaded.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     process::keep_files_private();
     process::take_all_descriptors();
 
-    if token.is_none() && matches!(Membership::load(&config.data), Ok(None)) {
+    if matches!(given, Given::Nothing) && matches!(Membership::load(&config.data), Ok(None)) {
         return Err(no_cluster(&config.data));
     }
     let lock = folder::take(&config.data)?;
-    let prepared = prepare(&config, token.as_ref())?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime =
         runtime.map_err(|error| Failure::start(format!("threads could not be started: {}", reason(&error))))?;
     let outcome = runtime.block_on(async {
         let shutdown = Shutdown::new(GRACE);
         signals::listen(shutdown.clone())?;
-        run(&config, prepared, shutdown).await
+        let token = match given {
+            Given::Nothing => None,
+            Given::Token(token) => Some(token),
+            Given::Later(path) => tokio::select! {
+                waited = wait_for(&path) => Some(waited?),
+                () = shutdown.requested() => return Ok(()),
+            },
+        };
+        run(&config, prepare(&config, token.as_ref())?, shutdown).await
     });
     // The folder stays locked until nothing of this process writes to it.
     runtime.shutdown_timeout(LAST_WRITES);
     drop(lock);
     outcome
-}
-
-/// The token that was given, if one was.
-fn token(config: &Config) -> Result<Option<JoinToken>, Failure> {
-    let text = match (&config.join, &config.join_file) {
-        (Some(join), _) => join.expose().to_owned(),
-        (None, Some(path)) => match fs::read_to_string(path) {
-            Ok(text) => text,
-            // A token is needed once; a secret that is mounted may be gone by then.
-            Err(error) if has_joined(&config.data) => {
-                tracing::info!(%error, "the file with the join token is not there; this node has joined without it");
-                return Ok(None);
-            }
-            Err(error) => {
-                return Err(Failure::io("the file with the join token could not be read", path, &error));
-            }
-        },
-        (None, None) => return Ok(None),
-    };
-    text.parse().map(Some).map_err(|error| Failure::start(format!("{error}")))
-}
-
-fn has_joined(dir: &Path) -> bool {
-    Membership::load(dir).is_ok_and(|known| known.is_some_and(|membership| membership.has_joined()))
 }
 
 /// Makes what the folder lacks. Everything is durable before a door is dialled.

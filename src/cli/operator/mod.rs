@@ -15,7 +15,7 @@ use tokio::runtime::Runtime;
 use super::data_dir::ADMIN_TOKEN;
 use super::failure::reason;
 use super::settings::{Config, Environment, Flags, OperatorCommand};
-use super::{DataDir, Failure, database, process, say};
+use super::{DataDir, Failure, database, process, say, secret_file};
 use crate::admin::{AdminError, Client, Command, ErrorKind, Operator, OperatorParts};
 use crate::env::Env;
 use crate::erasure::Scheme;
@@ -72,16 +72,13 @@ fn remote(config: &Config, token: Option<String>) -> Result<Option<Client>, Fail
 }
 
 fn read_token(path: &Path) -> Result<String, Failure> {
-    let text = std::fs::read_to_string(path);
-    let text = text.map_err(|error| {
+    let text = secret_file::text("the admin token", path).map_err(|failure| {
         Failure::start(format!(
-            "the admin token could not be read ({}): {}; the gateway keeps it in admin.token in its data directory: name \
-             a copy with --admin-token-file, or set CAIRN_ADMIN_TOKEN",
-            path.display(),
-            reason(&error)
+            "{failure}; the gateway keeps it in admin.token in its data directory: name a copy with --admin-token-file, or \
+             set CAIRN_ADMIN_TOKEN"
         ))
     })?;
-    Ok(text.trim().to_owned())
+    Ok(text.expose().to_owned())
 }
 
 /// The token that operators show at this directory's admin address; made at

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::io::ErrorKind;
 use std::path::PathBuf;
 
 use super::file::File;
@@ -21,6 +22,9 @@ pub struct Loaded {
 
 /// The variable that names the configuration file.
 const FILE_VARIABLE: &str = "CAIRN_CONFIG";
+/// The configuration file that nobody has to name: where a ConfigMap or a Swarm
+/// config is mounted.
+const DEFAULT_FILE: &str = "/etc/cairn/cairn.toml";
 /// The variable that holds the admin token itself: a secret stands in no flag.
 const ADMIN_TOKEN_VARIABLE: &str = "CAIRN_ADMIN_TOKEN";
 
@@ -73,6 +77,14 @@ impl FromIterator<(String, String)> for Environment {
     }
 }
 
+/// The file that nobody has to name, if it is there. One that cannot be looked
+/// at is there.
+fn default_file() -> Option<PathBuf> {
+    let absent = [ErrorKind::NotFound, ErrorKind::NotADirectory];
+    let found = std::fs::metadata(DEFAULT_FILE);
+    found.map_or_else(|error| !absent.contains(&error.kind()), |_| true).then(|| DEFAULT_FILE.into())
+}
+
 fn utf8(name: &OsString, value: OsString) -> Result<String, Failure> {
     let refuse = |_| Failure::start(format!("the environment variable {} is not UTF-8", name.display()));
     value.into_string().map_err(refuse)
@@ -112,7 +124,7 @@ impl Layers {
         file: Option<PathBuf>,
         environment: Environment,
     ) -> Result<Self, Failure> {
-        let path = file.or_else(|| environment.get(FILE_VARIABLE).map(PathBuf::from));
+        let path = file.or_else(|| environment.get(FILE_VARIABLE).map(PathBuf::from)).or_else(default_file);
         let file = path.map(File::read).transpose()?;
         Ok(Self { flags, environment, file })
     }

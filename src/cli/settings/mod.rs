@@ -21,10 +21,10 @@ pub use flags::{AllCommands, Command, Flags, GatewayCommand, NodeCommand, Operat
 pub use layers::{Environment, Loaded};
 pub use origin::{Origin, Origins};
 pub use reference::reference;
-pub use root::Credentials;
+pub use root::{Credentials, RootPair, Secret};
 pub use values::{
     Address, ByteRate, Capacity, Database, Domains, DoorNames, Join, Labels, Listen, LogFilter, LogFormat, Memory,
-    NodeCount, Region,
+    NodeCount, Region, door,
 };
 
 use super::failure::Failure;
@@ -107,8 +107,8 @@ macro_rules! settings {
         #[derive(Debug, Clone)]
         pub struct Config {
             $( $(#[doc = $doc])+ pub $name: $type, )+
-            /// The root key pair, where the environment gives one.
-            pub root: Option<Credentials>,
+            /// Where the root key pair is, where somebody gives one.
+            pub root: Option<RootPair>,
             origins: Origins,
         }
 
@@ -125,10 +125,10 @@ macro_rules! settings {
         ]);
 
         impl Config {
-            fn read(layers: &Layers, root: Option<Credentials>, mut origins: Origins) -> Result<Self, Failure> {
+            fn read(layers: &Layers, mut origins: Origins) -> Result<Self, Failure> {
                 Ok(Self {
                     $( $name: layers.read::<$type>(FIELDS.named(stringify!($name)), &mut origins)?, )+
-                    root,
+                    root: None,
                     origins,
                 })
             }
@@ -175,7 +175,10 @@ settings! {
     /// Names under which nodes reach the node door, as `host:port`, separated
     /// by commas. Tokens carry them.
     ///
-    /// Use a DNS name that you can point elsewhere: nodes keep it.
+    /// Use a DNS name that you can point elsewhere: nodes keep it. `{hostname}`
+    /// stands for this machine's name and `{address}` for its first address that
+    /// is not loopback: with `{address}:9100`, each of several replicas names its
+    /// own door.
     door_name: DoorNames, &[Gateway], "HOST:PORT,…", Value("");
 
     /// How many storage nodes to run in this process, each with a folder of its
@@ -199,6 +202,13 @@ settings! {
 
     /// The private key that belongs to the certificate, as a PEM file.
     tls_key: Option<PathBuf>, &[Up, Gateway], "FILE", Unset("plain HTTP");
+
+    /// A file with the access key id of the root key pair, for secrets that are
+    /// mounted.
+    root_access_key_file: Option<PathBuf>, &[Up, Gateway], "FILE", Unset("the environment's, else the cluster's own");
+
+    /// A file with the secret key of the root key pair.
+    root_secret_key_file: Option<PathBuf>, &[Up, Gateway], "FILE", Unset("the environment's, else the cluster's own");
 
     /// The region that clients have to sign for.
     region: Region, &[Up, Gateway], "NAME", Value("us-east-1");
@@ -241,8 +251,15 @@ settings! {
     /// The token that lets this node join a cluster. Needed once.
     join: Option<Join>, &[Node], "TOKEN", Unset("the cluster that the data directory belongs to");
 
-    /// A file with the token, for secrets that are mounted.
+    /// A file with the token, for secrets that are mounted. Where it is not there
+    /// yet, or empty, it is waited for.
     join_file: Option<PathBuf>, &[Node], "FILE", Unset("none");
+
+    /// A file with a token that nodes may join with. Where it is not there, a
+    /// gateway makes a token of unlimited uses and puts it there.
+    ///
+    /// `cairn secrets create` makes one before anything runs.
+    join_token_file: Option<PathBuf>, &[Gateway], "FILE", Unset("none: `cairn token create` makes tokens");
 
     /// How much this node may store. It is kept in the data directory.
     capacity: Option<Capacity>, &[Node], "SIZE", Unset("as before; at first nine tenths of what is free");
@@ -281,10 +298,12 @@ impl Config {
         environment: Environment,
     ) -> Result<Loaded, Failure> {
         let mut origins = Origins::default();
-        let root = root::from_environment(&environment, &mut origins)?;
+        let given = root::from_environment(&environment, &mut origins);
         let warnings = environment.warnings();
         let layers = Layers::new(flags.given(), file, environment)?;
-        let config = Self::read(&layers, root, origins)?;
+        let mut config = Self::read(&layers, origins)?;
+        let files = [config.root_access_key_file.clone(), config.root_secret_key_file.clone()];
+        config.root = RootPair::of(given, files)?;
         config.check_tls()?;
         Ok(Loaded { config, warnings })
     }
@@ -297,8 +316,8 @@ impl Config {
     /// Every setting with its value (null where unset) and its origin. The
     /// root key pair shows as `set` and never as itself.
     pub fn shown(&self) -> Vec<(&'static str, serde_json::Value, &Origin)> {
-        let root = self.root.as_ref().map_or(serde_json::Value::Null, |_| "set".into());
-        let pair = [root::ACCESS_KEY, root::SECRET_KEY].map(|name| (name, root.clone()));
+        let set = |name| if *self.origin(name) == Origin::Default { serde_json::Value::Null } else { "set".into() };
+        let pair = [root::ACCESS_KEY, root::SECRET_KEY].map(|name| (name, set(name)));
         self.values().into_iter().chain(pair).map(|(name, value)| (name, value, self.origin(name))).collect()
     }
 
@@ -307,7 +326,7 @@ impl Config {
         match FIELDS.0.iter().find(|field| field.name == name).map(|field| field.preset) {
             Some(Unset(meaning)) => meaning,
             Some(Value(_)) => "none",
-            None => "made at the first start and kept in the data directory",
+            None => "from its file, else the cluster's own",
         }
     }
 

@@ -206,6 +206,9 @@ impl Setting for Address {
 pub struct DoorNames(Vec<String>);
 
 impl DoorNames {
+    /// What stands for the machine's own name, and for its own address.
+    pub const PLACEHOLDERS: [&str; 2] = ["{hostname}", "{address}"];
+
     /// The names as `host:port`; may be none.
     pub fn as_slice(&self) -> &[String] {
         &self.0
@@ -213,26 +216,45 @@ impl DoorNames {
 }
 
 impl Setting for DoorNames {
-    const EXPECTED: &'static str =
-        "a list of hosts with ports as others reach them (no 0.0.0.0, no [::]), such as cairn.example.org:9100";
+    const EXPECTED: &'static str = "a list of hosts with ports as others reach them (no 0.0.0.0, no [::]), such as cairn.example.org:9100 or {address}:9100";
     const IS_LIST: bool = true;
 
     fn read(text: &str) -> Option<Self> {
         if text.is_empty() {
             return Some(Self(Vec::new()));
         }
-        // What stands for all addresses of a machine can be listened on and not be dialled.
-        let dialled = |name: &String| match name.parse::<SocketAddr>() {
-            Ok(address) => !address.ip().is_unspecified() && address.port() > 0,
-            Err(_) => true,
-        };
-        let names = text.split(',').map(|name| Some(Address::read(name.trim())?.0).filter(dialled));
+        let names = text.split(',').map(|name| door_or_template(name.trim()));
         names.collect::<Option<Vec<_>>>().filter(|names| names.len() <= DOORS_MAX).map(Self)
     }
 
     fn json(&self) -> Value {
         self.0.as_slice().into()
     }
+}
+
+/// A name of a node door, or what becomes one on its machine, as it was written.
+fn door_or_template(name: &str) -> Option<String> {
+    let filled = DoorNames::PLACEHOLDERS.into_iter().fold(name.to_owned(), |name, place| name.replace(place, "h"));
+    let door = door_of(&filled)?;
+    Some(if filled == name { door } else { name.to_owned() })
+}
+
+/// What stands for all addresses of a machine can be listened on and not be
+/// dialled.
+fn door_of(name: &str) -> Option<String> {
+    let dialled = |name: &String| match name.parse::<SocketAddr>() {
+        Ok(address) => !address.ip().is_unspecified() && address.port() > 0,
+        Err(_) => true,
+    };
+    Some(Address::read(name)?.0).filter(dialled)
+}
+
+/// Reads the name of a node door, as `host:port`.
+///
+/// # Errors
+/// What is expected, for people.
+pub fn door(name: &str) -> Result<String, String> {
+    door_of(name).ok_or_else(|| "expected HOST:PORT as nodes reach it, such as door.example.org:9100".to_owned())
 }
 
 /// Where the metadata is. An address may hold a password, so it is never shown.

@@ -14,6 +14,8 @@ const MAKE: &str =
     "CREATE TABLE IF NOT EXISTS schema_version (one BIGINT PRIMARY KEY CHECK (one = 1), version BIGINT NOT NULL)";
 const BEGIN: &str = "INSERT INTO schema_version (one, version) VALUES (1, 0) ON CONFLICT DO NOTHING";
 const READ_ONLY: &str = "SHOW transaction_read_only";
+/// Others that speak the protocol keep rows in the order of their key.
+const IS_HEAP: &str = "SELECT version() LIKE 'PostgreSQL %' AND version() NOT LIKE '%-YB-%'";
 const VERSION: &str = "SELECT version FROM schema_version WHERE one = 1";
 
 /// How often another gateway may be in the way.
@@ -72,6 +74,7 @@ async fn try_to_migrate(client: &Client, place: &str) -> Result<Result<(), Metad
             client.batch_execute(BEGIN).await?;
         }
     }
+    let is_heap: bool = client.query_one(IS_HEAP, &[]).await?.get(0);
     loop {
         client.batch_execute("BEGIN ISOLATION LEVEL READ COMMITTED").await?;
         let row = client.query_one(&format!("{VERSION} FOR UPDATE"), &[]).await?;
@@ -83,6 +86,9 @@ async fn try_to_migrate(client: &Client, place: &str) -> Result<Result<(), Metad
         };
         client.batch_execute(&postgres_schema(step.both)).await?;
         client.batch_execute(&postgres_schema(step.postgres)).await?;
+        if is_heap {
+            client.batch_execute(step.heap).await?;
+        }
         client.execute("UPDATE schema_version SET version = $1 WHERE one = 1", &[&(version + 1)]).await?;
         client.batch_execute("COMMIT").await?;
     }

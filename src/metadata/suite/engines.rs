@@ -84,6 +84,7 @@ on_every_engine! {
     a_lease_that_was_given_back_holds_nothing_up: moves::a_lease_that_was_given_back_holds_nothing_up;
     pages_give_what_is_there: lists::pages_give_what_is_there;
     tokens_are_good_once: volunteers::tokens_are_good_once;
+    a_token_that_was_made_elsewhere_is_accepted_once: volunteers::a_token_that_was_made_elsewhere_is_accepted_once;
     nodes_change_as_they_may: volunteers::nodes_change_as_they_may;
     what_a_node_says_is_kept: volunteers::what_a_node_says_is_kept;
     a_node_that_goes_back_is_noticed: volunteers::a_node_that_goes_back_is_noticed;

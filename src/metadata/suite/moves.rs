@@ -223,9 +223,9 @@ pub(super) async fn nodes_with_dead_pieces_are_named(metadata: Metadata) {
     assert_eq!(due(&[1, 2, 3, 99], an_hour).await, [1], "for its piece that is in no trash");
     assert_eq!(due(&[1, 2, 3, 99], at_once).await, [1, 2], "and what has been there for long enough");
     assert_eq!(due(&[2, 3], at_once).await, [2], "only of those that are asked for");
-    assert_eq!(due(&[], at_once).await, []);
+    assert!(due(&[], at_once).await.is_empty());
     metadata.write(MarkTrashed { pieces: vec![piece(1, 8)] }).await.unwrap();
-    assert_eq!(due(&[1, 2, 3], an_hour).await, []);
+    assert!(due(&[1, 2, 3], an_hour).await.is_empty());
     metadata.close().await;
 }
 

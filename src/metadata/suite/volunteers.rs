@@ -100,6 +100,24 @@ pub(super) async fn tokens_are_good_once(metadata: Metadata) {
     metadata.close().await;
 }
 
+pub(super) async fn a_token_that_was_made_elsewhere_is_accepted_once(metadata: Metadata) {
+    let accept = |number: u8, secret_digest| {
+        let token = TokenId::from_bytes([number; 16]);
+        metadata.write(AcceptToken { token, secret_digest, expires: None, uses: None, labels: BTreeMap::new() })
+    };
+    let row = accept(1, SECRET).await.unwrap().unwrap();
+    redeem(&metadata, 1, row.token).await.unwrap();
+    assert_eq!(accept(1, SECRET).await.unwrap(), Some(TokenRow { used: 1, ..row.clone() }), "it stays as it is");
+    assert_eq!(accept(1, [6; 32]).await.unwrap(), None, "another token of its name");
+    metadata.write(RevokeToken { token: row.token }).await.unwrap();
+    assert!(accept(1, SECRET).await.unwrap().unwrap().revoked.is_some(), "an operator's word counts");
+    assert_eq!(redeem(&metadata, 2, row.token).await, Err(JoinRefusal::Revoked));
+    let (one, other) = tokio::join!(accept(2, SECRET), accept(2, SECRET));
+    assert_eq!(one.unwrap(), other.unwrap());
+    assert_eq!(metadata.read(ListTokens).await.unwrap().len(), 2);
+    metadata.close().await;
+}
+
 pub(super) async fn nodes_change_as_they_may(metadata: Metadata) {
     use NodeChange::{Drain, Forget, Leave, Resume, Suspend};
     use NodeState::{Active, Draining, Gone, Left, Suspended};
