@@ -4,11 +4,11 @@ use std::cell::{Cell, RefCell};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::control::Control;
 use crate::node::Node;
-use crate::programs::kubectl;
+use crate::programs::{kubectl, package};
 use crate::support::cairn::tell;
 use crate::support::poll;
 use crate::support::process::Invocation;
@@ -70,9 +70,15 @@ impl Cluster {
         asked.status.success().then(|| serde_json::from_slice(&asked.stdout).expect("kubectl prints JSON"))
     }
 
+    /// What `kubectl kustomize` makes of one of the tests' overlays.
+    pub fn render(&self, overlay: &str) -> String {
+        let folder = package("tests/kubernetes/overlay").join(overlay);
+        self.kubectl("kustomize").arg(folder).run().text()
+    }
+
     /// Pods with a label, those that are going not among them.
-    pub fn pods(&self, label: &str) -> Vec<Value> {
-        let list = self.get(&format!("pods --selector {label}"));
+    pub fn pods(&self, namespace: &str, label: &str) -> Vec<Value> {
+        let list = self.get(&format!("pods --namespace {namespace} --selector {label}"));
         let pods = list["items"].as_array().expect("a list").iter();
         pods.filter(|pod| pod["metadata"]["deletionTimestamp"].is_null()).cloned().collect()
     }
@@ -103,10 +109,17 @@ impl Cluster {
         });
     }
 
-    /// The log of a pod or job.
-    pub fn log(&self, of: &str) -> String {
-        let outcome = self.kubectl(&format!("logs {of} --all-containers --tail=-1")).outcome();
-        outcome.text() + &outcome.stderr
+    /// Starts a CronJob's job at once, and waits for its success. (`kubectl
+    /// create job --from` asks for an API that this server does not have.)
+    pub fn run_now(&self, cron_job: &str, namespace: &str, seconds: u64) {
+        let template = self.get(&format!("cronjobs.v1beta1.batch {cron_job} --namespace {namespace}"));
+        let job = json!({
+            "apiVersion": "batch/v1", "kind": "Job",
+            "metadata": { "name": format!("{cron_job}-now"), "namespace": namespace },
+            "spec": template["spec"]["jobTemplate"]["spec"],
+        });
+        self.apply(&job.to_string());
+        self.succeeded(&format!("job/{cron_job}-now --namespace {namespace}"), seconds);
     }
 
     /// Runs something on a thread in the cluster's network.
@@ -116,15 +129,23 @@ impl Cluster {
 
     /// What is not as it should be, for a failure's message.
     pub fn tell_story(&self) {
-        for line in ["get pods,pvc,pv,jobs --all-namespaces --output wide", "get events --sort-by=.lastTimestamp"] {
-            let shown = self.kubectl(line).outcome();
-            let lines: Vec<String> = shown.text().lines().map(str::to_owned).collect();
+        for line in ["get pods,pvc,jobs --all-namespaces --output wide", "get events --all-namespaces --sort-by=.lastTimestamp"] {
+            let shown = self.kubectl(line).outcome().text();
+            let lines: Vec<&str> = shown.lines().collect();
             tell(&format!("--- kubectl {line}\n{}", lines[lines.len().saturating_sub(60)..].join("\n")));
         }
-        for pod in self.try_get("pods").into_iter().flat_map(|list| list["items"].as_array().cloned().unwrap_or_default()) {
-            let name = pod["metadata"]["name"].as_str().unwrap_or_default();
-            let logs = self.kubectl(&format!("logs {name} --all-containers --tail=15")).outcome();
-            tell(&format!("--- {name}\n{}{}", logs.text(), logs.stderr));
+        for pod in self.get("pods --all-namespaces")["items"].as_array().expect("a list") {
+            let (name, namespace) = (name(pod), pod["metadata"]["namespace"].as_str().unwrap_or_default());
+            let logs = self.kubectl(&format!("logs {name} --namespace {namespace} --all-containers --tail=15")).outcome();
+            tell(&format!("--- {namespace}/{name}\n{}{}", logs.text(), logs.stderr));
+        }
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.tell_story();
         }
     }
 }

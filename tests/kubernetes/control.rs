@@ -5,12 +5,10 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::node::{ADDRESS, NAME, Node, PODS};
+use crate::node::{ADDRESS, NAME, Node, PODS, SERVICES};
 use crate::programs::{compiled, etcd, package, python};
 use crate::support::process::{Daemon, Invocation};
 
-/// Where Services have their addresses from.
-const SERVICES: &str = "10.96.0.0/16";
 const TOKEN: &str = "the-token-of-everybody-in-this-test";
 const START_LIMIT: Duration = Duration::from_secs(120);
 

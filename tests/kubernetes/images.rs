@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::engine::Engine;
-use crate::programs::{package, rclone};
+use crate::programs::{kubectl, package, rclone};
 
 const BUSYBOX: &str = "/bin/busybox";
 const CERTIFICATES: &str = "/etc/ssl/certs/ca-certificates.crt";
@@ -20,6 +20,8 @@ pub fn load(engine: &Engine) {
     build(engine, "pause:1", pause, &[]);
     let mounter = "FROM busybox:1.37\nCOPY rclone /usr/bin/\nCOPY ca-certificates.crt /etc/ssl/certs/\nENTRYPOINT [\"rclone\"]\n";
     build(engine, "rclone/rclone:1.75.2", mounter, &[&rclone(), CERTIFICATES.as_ref()]);
+    let operator = "FROM busybox:1.37\nCOPY kubectl /usr/bin/\n";
+    build(engine, "alpine/k8s:1.35.0", operator, &[&kubectl()]);
     load_from_packages(engine);
 }
 
@@ -42,6 +44,7 @@ fn load_from_packages(engine: &Engine) {
     let renumbered = "FROM postgres:15\nRUN groupmod --gid 999 postgres && usermod --uid 999 postgres && \
                       chown -R postgres:postgres /var/lib/postgresql /var/run/postgresql\n";
     build(engine, "postgres:17", renumbered, &[]);
+    engine.docker(["tag", "registry:2", "registry:2.8.3"]).run();
 }
 
 fn load_archive(engine: &Engine, archive: &Path) {

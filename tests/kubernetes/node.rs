@@ -13,6 +13,8 @@ pub const NAME: &str = "node-1";
 pub const ADDRESS: &str = "10.77.0.1";
 /// Where pods have their addresses from.
 pub const PODS: &str = "172.17.0.0/16";
+/// Where Services have theirs from.
+pub const SERVICES: &str = "10.96.0.0/16";
 
 /// What a kubelet sets, and to which value.
 const SETTINGS: [(&str, &str); 3] = [("vm/overcommit_memory", "1"), ("kernel/panic", "10"), ("kernel/panic_on_oops", "1")];
@@ -25,7 +27,8 @@ pub struct Node {
 impl Node {
     pub fn start() -> Self {
         let runtime = format!("--add-runtime=tame={}", package("tests/kubernetes/runc").display());
-        let engine = Engine::start_with(&[&runtime, "--default-runtime=tame", "--exec-opt=native.cgroupdriver=cgroupfs"]);
+        let services = format!("--insecure-registry={SERVICES}");
+        let engine = Engine::start_with(&[&runtime, "--default-runtime=tame", &services]);
         let node = Self { engine };
         node.connect();
         node.share_mounts();

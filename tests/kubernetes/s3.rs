@@ -60,6 +60,13 @@ impl<'a> S3<'a> {
         listed.expect("an answer").into_keys().collect()
     }
 
+    /// A Secret with its keys, as those who use S3 themselves get it.
+    pub fn give_keys(&self, namespace: &str, secret: &str) {
+        let line = format!("create secret generic {secret} --namespace {namespace}");
+        let key = format!("--from-literal=access-key={}", self.access.key);
+        self.cluster.kubectl(&line).arg(key).arg(format!("--from-literal=secret-key={}", self.access.secret)).run();
+    }
+
     fn ask(&self, method: &str, path: &str) -> std::io::Result<Reply> {
         let client = self.client();
         self.cluster.inside(|| client.send(Call::new(method, path)))
