@@ -31,6 +31,7 @@ mod secrets;
 mod serve;
 mod settings;
 mod signals;
+mod slot;
 mod status;
 mod text;
 mod token;

@@ -12,7 +12,7 @@ use super::cluster::{Cluster, Kind, Start};
 use super::failure::reason;
 use super::progress::Progress;
 use super::settings::{Config, Credentials, Loaded, RootPair};
-use super::{DataDir, Failure, announce, credentials, database, logging, process, reserve, signals};
+use super::{DataDir, Failure, announce, credentials, database, logging, process, reserve, signals, slot};
 use crate::env::{Env, Shutdown};
 
 /// How long what is in flight may take when the process is asked to stop.
@@ -23,9 +23,10 @@ const LAST_WRITES: Duration = Duration::from_secs(1);
 
 /// Serves until the order to stop.
 pub(super) fn serve(loaded: Loaded, kind: Kind) -> Result<(), Failure> {
-    let config = loaded.config;
+    let mut config = loaded.config;
     check_tls_files(&config)?;
     logging::start(&config.log, config.log_format)?;
+    let _slot = slot::take(&mut config.data)?;
     let given = config.root.as_ref().map(RootPair::read).transpose()?;
     loaded.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     process::keep_files_private();

@@ -69,6 +69,11 @@ impl<'a> Database<'a> {
         call_on(self.visit, &self.sockets, name)
     }
 
+    /// Any call, with this server's address in its environment.
+    pub fn named(&self, call: Invocation) -> Invocation {
+        at(call, &self.sockets)
+    }
+
     /// Call bash with a script that uses PostgreSQL's programs, the AWS CLI
     /// and pipes.
     pub fn shell(&self, script: &str) {

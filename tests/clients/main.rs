@@ -8,17 +8,21 @@
 mod support;
 
 mod database;
+mod kubernetes;
 mod mount;
 mod visit;
 
 mod aws_cli;
+mod backup_job;
 mod boto3;
+mod mount_loss;
 mod pgbackrest;
 mod postgres;
 mod rclone;
 mod rclone_mount;
 mod readme;
 mod registry;
+mod registry_job;
 mod restic;
 mod s3cmd;
 mod s3fs;

@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rustix::process::Signal;
+
 use crate::support::process::{Daemon, Invocation};
 use crate::support::{free_port, poll, workdir};
 use crate::visit::{Visit, installed, rclone};
@@ -46,6 +48,41 @@ impl<'a> Mount<'a> {
         Self::start(visit, path, call, None)
     }
 
+    /// rclone with the flags that a CSI driver gives it and those that the storage
+    /// class adds. In the foreground, so that the test can end it.
+    pub fn by_csi_driver(visit: &'a Visit, program: &'static str, options: &[&str]) -> Self {
+        let path = visit.work.folder("mount");
+        let access = visit.access();
+        let call = visit
+            .call(program)
+            .args(["mount", &format!(":s3:{}", visit.bucket)])
+            .arg(&path)
+            .args(["--s3-provider=AWS", "--s3-env-auth=true", "--vfs-cache-mode=writes"])
+            .args([format!("--s3-region={}", access.region), format!("--s3-endpoint={}", access.endpoint)])
+            // Others than root may not ask for this without more ado.
+            .args(rustix::process::getuid().is_root().then_some("--allow-other"))
+            .args(options)
+            .env("RCLONE_CONFIG", "/dev/null")
+            .env("RCLONE_CACHE_DIR", visit.work.join("cache"));
+        Self::start(visit, path, call, None)
+    }
+
+    /// `s3fs` as a CSI driver calls it, in the foreground.
+    pub fn s3fs_by_csi_driver(visit: &'a Visit) -> Self {
+        let path = visit.work.folder("mount");
+        let access = visit.access();
+        let call = visit
+            .call("s3fs")
+            .args([format!("{}:/", visit.bucket).as_str(), path.to_str().expect("UTF-8"), "-f"])
+            .args(["-o", "use_path_request_style", "-o", "mp_umask=000"])
+            .args(["-o".to_owned(), format!("url={}", access.endpoint)])
+            .args(["-o".to_owned(), format!("endpoint={}", access.region)])
+            .args(rustix::process::getuid().is_root().then_some("-oallow_other"))
+            .env("AWSACCESSKEYID", &access.key)
+            .env("AWSSECRETACCESSKEY", &access.secret);
+        Self::start(visit, path, call, None)
+    }
+
     fn start(visit: &'a Visit, path: PathBuf, call: Invocation, control: Option<(&'static str, String)>) -> Self {
         assert!(Path::new("/dev/fuse").exists(), "/dev/fuse is missing: mounting needs FUSE in the kernel");
         let mut daemon = call.start(&visit.work.join("mount.log"));
@@ -60,11 +97,22 @@ impl<'a> Mount<'a> {
 
     /// Wait until everything that was written is in the bucket, then unmount.
     /// (Unmounting alone leaves files in rclone's cache.)
-    pub fn unmount(mut self) {
+    pub fn unmount(self) {
         self.flush();
+        self.unmount_at_once();
+    }
+
+    /// Unmount it as a kubelet does when the pod has ended: without a thought of
+    /// uploads.
+    pub fn unmount_at_once(mut self) {
         self.visit.call("fusermount3").arg("-u").arg(&self.path).run();
         let ended = poll(Duration::from_secs(30), Duration::from_millis(20), || self.daemon.has_ended().then_some(()));
         assert!(ended.is_some(), "still running after it was unmounted: {}", self.daemon.story());
+    }
+
+    /// Kill what serves it, as when the driver's pod or the machine goes.
+    pub fn kill(mut self) {
+        self.daemon.stop(Signal::KILL, Duration::from_secs(10)).expect("nothing survives that");
     }
 
     /// Wait until rclone has nothing left to upload.

@@ -225,7 +225,7 @@ impl Drop for Engine {
 }
 
 /// Runs something on a thread in a network namespace.
-fn inside<T: Send>(space: &Namespace, work: impl FnOnce() -> T + Send) -> T {
+pub fn inside<T: Send>(space: &Namespace, work: impl FnOnce() -> T + Send) -> T {
     let file = std::fs::File::open(Path::new("/run/netns").join(space.name())).expect("the namespace is there");
     let enter = move || {
         move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network)).expect("root may enter it");

@@ -17,6 +17,14 @@ mod machine;
 
 mod built;
 mod engine;
+#[allow(dead_code, reason = "shared with other suites, which use more of it")]
+#[path = "../durability/ledger.rs"]
+mod ledger;
+#[allow(dead_code, reason = "shared with other suites, which use more of it")]
+#[path = "../gateways/load.rs"]
+mod load;
+mod machines;
 
 mod engines;
 mod image;
+mod swarm;

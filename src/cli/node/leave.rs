@@ -8,7 +8,7 @@ use super::status::report;
 use super::{AskingCommand, wait};
 use crate::cli::settings::{Config, Environment, Flags};
 use crate::cli::text::count;
-use crate::cli::{Failure, answer, show};
+use crate::cli::{Failure, answer, show, slot};
 use crate::node::local::{self, LocalError};
 use crate::node::{NodeReport, NodeState};
 use crate::wire::{Standing, StandingKind};
@@ -37,7 +37,8 @@ const EVERY: Duration = Duration::from_secs(1);
 const BAR: u64 = 40;
 
 pub(super) fn command(arguments: Arguments, file: Option<PathBuf>) -> Result<(), Failure> {
-    let config = Config::load(arguments.flags, file, Environment::of_process()?)?.config;
+    let mut config = Config::load(arguments.flags, file, Environment::of_process()?)?.config;
+    slot::find(&mut config.data)?;
     wait(async {
         let asked = ask(&config.data).await?;
         if asked.left {

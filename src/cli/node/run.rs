@@ -10,7 +10,7 @@ use crate::cli::failure::reason;
 use crate::cli::progress::Progress;
 use crate::cli::settings::{Config, Loaded};
 use crate::cli::text::bytes;
-use crate::cli::{Failure, logging, process, signals};
+use crate::cli::{Failure, logging, process, signals, slot};
 use crate::env::Shutdown;
 use crate::node::{Membership, MembershipError, Node, NodeConfig, short};
 use crate::transport::{Identity, TransportError};
@@ -34,8 +34,9 @@ struct Prepared {
 }
 
 pub(super) fn command(loaded: Loaded) -> Result<(), Failure> {
-    let config = loaded.config;
+    let mut config = loaded.config;
     logging::start(&config.log, config.log_format)?;
+    let _slot = slot::take(&mut config.data)?;
     let given = given(&config)?;
     loaded.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     process::keep_files_private();

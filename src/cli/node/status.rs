@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 use super::view::{Painter, Rates, line, page};
 use super::{AskingCommand, folder, wait};
 use crate::cli::settings::{Config, Environment, Flags};
-use crate::cli::{Failure, answer, show};
+use crate::cli::{Failure, answer, show, slot};
 use crate::node::local::{self, LocalError};
 use crate::node::{NodeReport, NodeState, at_rest};
 
@@ -38,7 +38,8 @@ pub(super) struct Arguments {
 const EVERY: Duration = Duration::from_secs(1);
 
 pub(super) fn command(arguments: Arguments, file: Option<PathBuf>) -> Result<(), Failure> {
-    let config = Config::load(arguments.flags, file, Environment::of_process()?)?.config;
+    let mut config = Config::load(arguments.flags, file, Environment::of_process()?)?.config;
+    slot::find(&mut config.data)?;
     let terminal = io::stdout().is_terminal();
     let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     let painter = Painter { colours: terminal && !plain };

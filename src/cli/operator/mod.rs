@@ -15,7 +15,7 @@ use tokio::runtime::Runtime;
 use super::data_dir::ADMIN_TOKEN;
 use super::failure::reason;
 use super::settings::{Config, Environment, Flags, OperatorCommand};
-use super::{DataDir, Failure, database, process, say, secret_file};
+use super::{DataDir, Failure, database, process, say, secret_file, slot};
 use crate::admin::{AdminError, Client, Command, ErrorKind, Operator, OperatorParts};
 use crate::env::Env;
 use crate::erasure::Scheme;
@@ -50,10 +50,11 @@ impl Reach {
     pub(super) fn desk(self, file: Option<PathBuf>) -> Result<Desk, Failure> {
         let environment = Environment::of_process()?;
         let token = environment.admin_token().map(str::to_owned);
-        let loaded = Config::load(self.flags, file, environment)?;
+        let mut loaded = Config::load(self.flags, file, environment)?;
         loaded.warnings.iter().for_each(|warning| say(&format!("cairn: warning: {warning}")));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| Failure::start(format!("threads could not be started: {error}")))?;
+        slot::find(&mut loaded.config.data)?;
         let remote = remote(&loaded.config, token)?;
         let shared = database::postgres(&loaded.config)?;
         Ok(Desk { data: loaded.config.data, shared, remote, runtime })

@@ -145,6 +145,9 @@ settings! {
     /// The data directory. Everything that has to be kept is in it: the
     /// cluster's secret and the metadata, or a node's key and pieces. It is
     /// made if it is not there.
+    ///
+    /// Where several processes share a volume, `{slot}` in it stands for the
+    /// first number whose folder no other one has: `/data/{slot}`.
     data: PathBuf, &[Up, Gateway, Node, Operator], "DIR", Value("./cairn-data");
 
     /// Where the metadata is: `sqlite`, in the data directory, for one gateway;

@@ -1,0 +1,163 @@
+//! What is lost when a pod ends with a mounted bucket, and what keeps it: the
+//! table in docs/mounts.md, row by row. The mounter is called as the CSI drivers
+//! call it, with the flags of our storage classes.
+
+use std::fs::{File, OpenOptions};
+use std::io::Write as _;
+
+use crate::kubernetes;
+use crate::mount::Mount;
+use crate::support::data;
+use crate::visit::{RCLONE_NEW, RCLONE_OLD, Visit, rclone};
+
+/// Longer than rclone's five seconds, in which nobody may look.
+const DRIVER_FLAGS: [&str; 2] = ["--s3-provider=Other", "--vfs-write-back=60s"];
+
+#[test]
+fn the_old_rclone_loses_what_it_has_not_uploaded() {
+    loses_what_it_has_not_uploaded(&Visit::new("loss-old"), RCLONE_OLD);
+}
+
+#[test]
+fn the_new_rclone_loses_what_it_has_not_uploaded() {
+    loses_what_it_has_not_uploaded(&Visit::new("loss-new"), RCLONE_NEW);
+}
+
+fn loses_what_it_has_not_uploaded(visit: &Visit, program: &'static str) {
+    visit.make_bucket();
+    let mount = Mount::by_csi_driver(visit, program, &DRIVER_FLAGS);
+    std::fs::write(mount.join("report.txt"), "all is well").expect("a write");
+    mount.unmount_at_once();
+    assert_eq!(visit.keys(""), [""; 0], "it was to be uploaded later");
+
+    // The driver's pod goes, and with it the cache.
+    std::fs::remove_dir_all(visit.work.join("cache")).expect("rclone made it");
+    let mount = Mount::by_csi_driver(visit, program, &DRIVER_FLAGS);
+    assert!(!mount.join("report.txt").exists(), "there is nothing that it could come from");
+    mount.unmount_at_once();
+}
+
+#[test]
+fn what_is_left_in_the_cache_is_uploaded_by_the_next_mount() {
+    let visit = Visit::new("loss-cache");
+    visit.make_bucket();
+    let options = kubernetes::options_of("cairn-files");
+    let mount = Mount::by_csi_driver(&visit, RCLONE_NEW, &DRIVER_FLAGS);
+    std::fs::write(mount.join("report.txt"), "all is well").expect("a write");
+    mount.unmount_at_once();
+    let mount = Mount::by_csi_driver(&visit, RCLONE_NEW, &strs(&options));
+    wait_for_upload(&visit, &mount);
+    mount.unmount_at_once();
+    assert_eq!(visit.keys(""), ["report.txt"]);
+}
+
+#[test]
+fn the_hook_keeps_it_with_the_old_rclone() {
+    hook_keeps_it(&Visit::new("hook-old"), RCLONE_OLD);
+}
+
+#[test]
+fn the_hook_keeps_it_with_the_new_rclone() {
+    hook_keeps_it(&Visit::new("hook-new"), RCLONE_NEW);
+}
+
+fn hook_keeps_it(visit: &Visit, program: &'static str) {
+    visit.make_bucket();
+    let options = kubernetes::options_of("cairn-files");
+    let mount = Mount::by_csi_driver(visit, program, &strs(&options));
+    let mirror = visit.work.folder("mirror");
+    for root in [&mirror, &mount.path] {
+        data::random_file(&root.join("large.bin"), 1700, 40 * data::MIB);
+        data::plain_tree(&root.join("tree"), 1701, 12);
+        std::fs::write(root.join("log.txt"), "first\n").expect("a write");
+        let mut log = OpenOptions::new().append(true).open(root.join("log.txt")).expect("the file is there");
+        log.write_all(b"second\n").expect("an append");
+    }
+    wait_for_upload(visit, &mount);
+    // Worse than an end: nothing can be finished afterwards.
+    mount.kill();
+    std::fs::remove_dir_all(visit.work.join("cache")).expect("rclone made it");
+    let kept = visit.work.folder("kept");
+    rclone(visit, program).arg("copy").arg(format!("cairn:{}", visit.bucket)).arg(&kept).run();
+    data::assert_same_tree(&mirror, &kept);
+}
+
+/// The preStop hook of csi/yandex/pod.yaml.
+fn wait_for_upload(visit: &Visit, mount: &Mount<'_>) {
+    let call = rclone(visit, "/bin/sh").arg(kubernetes::file("csi/yandex/wait-for-upload.sh"));
+    call.arg(&mount.path).arg(format!("cairn:{}", visit.bucket)).run();
+}
+
+#[test]
+fn without_a_cache_closing_a_file_means_that_it_is_stored() {
+    for (name, program) in [("stream-old", RCLONE_OLD), ("stream-new", RCLONE_NEW)] {
+        let visit = Visit::new(name);
+        visit.make_bucket();
+        let options = kubernetes::options_of("cairn-streams");
+        let mount = Mount::by_csi_driver(&visit, program, &strs(&options));
+        let bytes = data::random(1800, 20 * data::MIB);
+        let mut file = File::create(mount.join("whole.dump")).expect("a new file");
+        file.write_all(&bytes).expect("a write from beginning to end");
+        drop(file);
+        std::fs::rename(mount.join("whole.dump"), mount.join("named.dump")).expect("a rename");
+        let appended = OpenOptions::new()
+            .append(true)
+            .open(mount.join("named.dump"))
+            .and_then(|mut file| file.write_all(b"more").and_then(|()| file.sync_all()));
+        assert!(appended.is_err(), "an append should be refused");
+        let mut file = File::create(mount.join("half.dump")).expect("a new file");
+        file.write_all(&bytes[..5 << 20]).expect("a write");
+        mount.kill();
+        drop(file);
+        assert_eq!(visit.keys(""), ["named.dump"], "a file that was not closed is not there, half or whole");
+        visit.aws(&["s3", "cp", &format!("s3://{}/named.dump", visit.bucket), "back"]);
+        assert!(std::fs::read(visit.work.join("back")).expect("the AWS CLI wrote it") == bytes, "it came back changed");
+    }
+}
+
+#[test]
+fn s3fs_has_stored_what_was_closed() {
+    let visit = Visit::new("s3fs-loss");
+    visit.make_bucket();
+    let mount = Mount::s3fs_by_csi_driver(&visit);
+    let bytes = data::random(1900, 30 * data::MIB);
+    std::fs::write(mount.join("closed.bin"), &bytes).expect("a write");
+    let mut open = File::create(mount.join("open.bin")).expect("a new file");
+    open.write_all(&bytes[..1 << 20]).expect("a write");
+    mount.kill();
+    drop(open);
+    visit.aws(&["s3", "cp", &format!("s3://{}/closed.bin", visit.bucket), "back"]);
+    assert!(std::fs::read(visit.work.join("back")).expect("the AWS CLI wrote it") == bytes, "it came back changed");
+    let sizes = "Contents[?Key=='open.bin' && Size>`0`].Key";
+    let listed =
+        visit.aws(&["s3api", "list-objects-v2", "--bucket", &visit.bucket, "--query", sizes, "--output", "text"]);
+    assert_eq!(listed.trim(), "", "what was not closed has no contents in the bucket");
+}
+
+/// Why the classes name the provider once more: with the drivers' own flag, older
+/// rclones ask for the bucket as a host.
+#[test]
+fn the_old_rclone_needs_the_provider_named_again() {
+    let visit = Visit::new("provider");
+    visit.make_bucket();
+    let list = |options: &[&str]| {
+        let access = visit.access();
+        visit
+            .call(RCLONE_OLD)
+            .args(["lsf", &format!(":s3:{}", visit.bucket), "--s3-provider=AWS", "--s3-env-auth=true"])
+            .args([format!("--s3-region={}", access.region), format!("--s3-endpoint={}", access.endpoint)])
+            .args(["--retries=1", "--low-level-retries=1"])
+            .args(options)
+            .env("RCLONE_CONFIG", "/dev/null")
+    };
+    let said = list(&[]).fails().stderr;
+    assert!(said.contains(&format!("//{}.127.0.0.1", visit.bucket)), "it asked for another host: {said}");
+    list(&["--s3-provider=Other"]).run();
+    for class in ["cairn-streams", "cairn-files"] {
+        assert!(kubernetes::options_of(class).contains(&"--s3-provider=Other".to_owned()), "{class}");
+    }
+}
+
+fn strs(options: &[String]) -> Vec<&str> {
+    options.iter().map(String::as_str).collect()
+}
