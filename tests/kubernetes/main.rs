@@ -68,11 +68,11 @@ fn go_through(record: &mut Record, cluster: &Cluster) {
     mounts::give_secret(cluster, s3);
     record.step("the CSI plug-in is known to the kubelet", || volumes::start_driver(cluster));
     record.step("an application's database starts", || backup::start_database(cluster, s3));
+    let streams = record.step("volumes of both classes are mounted", || mounts::deploy(cluster, s3));
     let dumps = record.step("a CronJob dumps each minute through the volume", || backup::dump_through_volume(cluster, s3));
     record.step("a CronJob dumps as a stream", || backup::dump_as_stream(cluster, s3));
     record.step("the newest dump is proved to restore", || backup::verify(cluster));
 
-    let streams = record.step("volumes of both classes are mounted", || mounts::deploy(cluster, s3));
     record.step("a pod is killed after a write to its volume", || mounts::kill_a_writer(cluster, s3, &streams));
     record.step("a pod that appends to its volume ends", || mounts::end_an_appender(cluster, s3));
 

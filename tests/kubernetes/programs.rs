@@ -22,7 +22,7 @@ pub fn compiled(name: &str) -> PathBuf {
 
 /// The client, which is newer than the server.
 pub fn kubectl() -> PathBuf {
-    package("target/kubernetes/venv/bin/kubectl")
+    package("target/clients/venv/bin/kubectl")
 }
 
 /// The one that has gRPC.
@@ -37,7 +37,7 @@ pub fn etcd() -> PathBuf {
 
 /// The version of rclone that the manifests name.
 pub fn rclone() -> PathBuf {
-    package("target/kubernetes/venv/bin/rclone")
+    package("target/clients/venv/bin/rclone")
 }
 
 /// What a Python package has brought, wherever its interpreter's version puts it.
