@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::nodes::{NodeView, RecordView};
+use super::stage::Stage;
 use super::status::PutsView;
 use crate::erasure::Scheme;
 use crate::metadata::{Metadata, MetadataError, NodeRow, NodeState};
@@ -21,6 +22,8 @@ pub struct Live {
     pub health: HealthWatch,
     /// Where it serves S3, as a URL.
     pub s3: Option<String>,
+    /// How it does.
+    pub stage: Stage,
 }
 
 impl Live {

@@ -11,6 +11,8 @@
 //! [`Operator`] does it. Where no process runs, whoever holds the directory's
 //! lock runs the same operator over the database.
 //!
+//! `stage` and `observe` tell orchestrators and Prometheus how the process does.
+//!
 //! Knows nodes, tokens and counts; no bucket, no key, no content.
 
 mod capacity;
@@ -19,10 +21,12 @@ mod client;
 mod error;
 mod live;
 mod nodes;
+mod observe;
 mod operator;
 mod prefix;
 mod routes;
 mod server;
+mod stage;
 mod status;
 #[cfg(test)]
 mod tests;
@@ -39,8 +43,10 @@ pub use live::Live;
 pub use nodes::{
     ConnectionView, List as ListNodes, NodeList, NodeView, RecordView, Show as ShowNode, ShownNode, SpaceView,
 };
+pub use observe::{Exposition, NodeSubject, ServingSubject, observe};
 pub use operator::{Command, Operator, OperatorParts};
 pub use server::{serve_tcp, serve_unix};
+pub use stage::{Health, Probe, Stage, Subject};
 pub use status::{NodeCounts, PutsView, SchemeView, SpaceTotals, Status, StatusView};
 pub use tokens::{
     Create as CreateToken, List as ListTokens, NewToken, Revoke as RevokeToken, TokenList, TokenState, TokenView,

@@ -10,7 +10,7 @@ use http_body_util::{BodyExt, Full, Limited};
 use serde::Serialize;
 
 use super::operator::{Command, Operator};
-use super::{AdminError, Change, CreateToken, ErrorKind, ListNodes, ListTokens, RevokeToken, ShowNode, Status};
+use super::{AdminError, Change, CreateToken, ErrorKind, ListNodes, ListTokens, Probe, RevokeToken, ShowNode, Status};
 
 /// Most bytes of a request's body.
 pub(super) const BODY_BYTES_MAX: usize = 16 << 10;
@@ -54,6 +54,7 @@ where
         ));
     }
     match request.uri().path() {
+        Probe::PATH => serve::<Probe, B>(operator, request).await,
         Status::PATH => serve::<Status, B>(operator, request).await,
         ListTokens::PATH => serve::<ListTokens, B>(operator, request).await,
         CreateToken::PATH => serve::<CreateToken, B>(operator, request).await,

@@ -1,4 +1,4 @@
-//! The admin socket and the admin address: one request per connection, few at
+//! The admin socket, the admin address and the observe address: one request per connection, few at
 //! a time, none for long.
 
 use std::convert::Infallible;
@@ -7,6 +7,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::Full;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -65,24 +69,47 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     F: Future<Output = io::Result<S>>,
 {
+    let handle = move |request| {
+        let desk = desk.clone();
+        async move { Ok::<_, Infallible>(answer(&desk.operator, &desk.access, request).await) }
+    };
+    let mut connections = accept_all(accept, handle, shutdown.requested()).await;
+    let finish = async { while connections.join_next().await.is_some() {} };
+    // What is not done by then is dropped with the set.
+    let _ = tokio::time::timeout(shutdown.remaining().unwrap_or_default(), finish).await;
+}
+
+/// Has every request handled until `end` comes; then answers the connections
+/// that are left.
+pub(super) async fn accept_all<S, F, R>(
+    accept: impl Fn() -> F,
+    handle: impl Fn(Request<Incoming>) -> R + Clone + Send + 'static,
+    end: impl Future<Output = ()>,
+) -> JoinSet<()>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    F: Future<Output = io::Result<S>>,
+    R: Future<Output = Result<Response<Full<Bytes>>, Infallible>> + Send + 'static,
+{
     let turns = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let failures = Lines::default();
     let mut connections = JoinSet::new();
+    let mut end = std::pin::pin!(end);
     loop {
         let next = async {
             let turn = turns.clone().acquire_owned().await.expect("the semaphore is never closed");
             (turn, accept().await)
         };
         let (turn, accepted) = tokio::select! {
-            () = shutdown.requested() => break,
+            () = &mut end => return connections,
             next = next => next,
         };
         while connections.try_join_next().is_some() {}
         match accepted {
             Ok(stream) => {
-                let desk = desk.clone();
+                let handle = handle.clone();
                 connections.spawn(async move {
-                    connection(stream, &desk).await;
+                    connection(stream, handle).await;
                     drop(turn);
                 });
             }
@@ -94,21 +121,21 @@ where
             }
         }
     }
-    let finish = async { while connections.join_next().await.is_some() {} };
-    // What is not done by then is dropped with the set.
-    let _ = tokio::time::timeout(shutdown.remaining().unwrap_or_default(), finish).await;
 }
 
-async fn connection(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, desk: &Desk) {
-    let service =
-        service_fn(|request| async { Ok::<_, Infallible>(answer(&desk.operator, &desk.access, request).await) });
+async fn connection<R>(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    handle: impl Fn(Request<Incoming>) -> R + Send + 'static,
+) where
+    R: Future<Output = Result<Response<Full<Bytes>>, Infallible>> + Send + 'static,
+{
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_WITHIN)
         .max_buf_size(HEAD_BYTES_MAX)
         .keep_alive(false)
         .half_close(true)
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(TokioIo::new(stream), service_fn(handle));
     match tokio::time::timeout(CONNECTION_WITHIN, serving).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::debug!(%error, "an operator's connection ended"),

@@ -26,10 +26,16 @@ pub(super) fn announce(
     let lines = environment(&url, root, config.region.as_str());
     directory.write_secret(S3_ENVIRONMENT, lines.as_bytes())?;
     banner(config, directory, &url, nodes);
-    if let Err(error) = print(&lines, &mut io::stdout().lock()) {
+    // Who brought the keys knows them, and stdout may be a container's log.
+    let told = if config.root.is_some() { without_keys(&lines) } else { lines };
+    if let Err(error) = print(&told, &mut io::stdout().lock()) {
         tracing::warn!(%error, "stdout could not be written; the same lines are in s3.env");
     }
     Ok(())
+}
+
+fn without_keys(lines: &str) -> String {
+    lines.lines().filter(|line| !line.contains("_KEY")).map(|line| format!("{line}\n")).collect()
 }
 
 /// The URL of what this listener serves, if the system tells its address.
@@ -109,6 +115,13 @@ mod tests {
             environment("http://127.0.0.1:9000", &root, "us-east-1"),
             "AWS_ENDPOINT_URL=http://127.0.0.1:9000\nAWS_ACCESS_KEY_ID=CAIRNX\nAWS_SECRET_ACCESS_KEY=secret-key\nAWS_REGION=us-east-1\n"
         );
+    }
+
+    #[test]
+    fn keys_that_were_given_are_not_printed() {
+        let root = Credentials::new("CAIRNX".into(), "secret-key".into()).unwrap();
+        let lines = environment("http://127.0.0.1:9000", &root, "us-east-1");
+        assert_eq!(without_keys(&lines), "AWS_ENDPOINT_URL=http://127.0.0.1:9000\nAWS_REGION=us-east-1\n");
     }
 
     #[test]

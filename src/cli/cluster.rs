@@ -1,7 +1,8 @@
-//! The wiring of a process that serves S3: database, node door, workers and
-//! gateway. `cairn up` runs nodes of its own besides, reached through the same
+//! The wiring of a process that serves a cluster: database, node door, workers
+//! and gateway. `cairn worker` is all of that without S3; `cairn up` runs nodes of its own besides, reached through the same
 //! sockets and TLS as far-away ones.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use super::operator::open_doors;
 use super::progress::Progress;
 use super::settings::{Config, Credentials};
 use super::{DataDir, Failure, announce, database, join_token};
-use crate::admin::{Live, Operator, OperatorParts};
+use crate::admin::{Live, Operator, OperatorParts, ServingSubject, Stage};
 use crate::env::{Env, Shutdown};
 use crate::erasure::Scheme;
 use crate::gateway::front::{Domains, FrontConfig, RootCredentials};
@@ -39,6 +40,19 @@ pub(super) enum Kind {
     Up,
     /// On other machines: their door is open to the network.
     Gateway,
+    /// The same, and S3 is served by others.
+    Worker,
+}
+
+impl Kind {
+    /// What the command is called.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Up => "up",
+            Self::Gateway => "gateway",
+            Self::Worker => "worker",
+        }
+    }
 }
 
 /// What the parts of a cluster are started from.
@@ -48,11 +62,19 @@ pub(super) struct Start<'a> {
     pub(super) layout: &'a DataDir,
     pub(super) env: Env,
     pub(super) opened: Opened,
+    /// None for a worker.
+    pub(super) s3: Option<S3<'a>>,
+    /// Tells people what a long start is waiting for.
+    pub(super) progress: &'a Progress,
+    /// Tells orchestrators.
+    pub(super) stage: &'a Stage,
+}
+
+/// What S3 is served with.
+pub(super) struct S3<'a> {
     pub(super) root: &'a Credentials,
     /// Bound already; a client that connects waits until it is served.
     pub(super) listener: TcpListener,
-    /// Tells people what a long start is waiting for.
-    pub(super) progress: &'a Progress,
 }
 
 /// How long the local nodes may take to come through the door at the start.
@@ -65,16 +87,22 @@ pub(super) struct Cluster {
     door: Door,
     nodes: Vec<LocalNode>,
     background: JoinSet<()>,
+    front: Option<Front>,
+    stage: Stage,
+}
+
+/// S3 before it is served.
+struct Front {
     listener: TcpListener,
     gateway: Gateway,
     tls: Option<Tls>,
 }
 
 impl Cluster {
-    /// Starts every part and returns when S3 can be served. May be dropped at
+    /// Starts every part and returns when it can serve. May be dropped at
     /// any await: a stop may come first.
     pub(super) async fn start(start: Start<'_>, shutdown: Shutdown) -> Result<Self, Failure> {
-        let Start { config, kind, layout, env, opened, root, listener, progress } = start;
+        let Start { config, kind, layout, env, opened, s3, progress, stage } = start;
         let Opened { secret, metadata, row } = opened;
         let tls = tls(config)?;
         let prepared = match kind {
@@ -83,23 +111,19 @@ impl Cluster {
                 let spare = scheme(config, config.nodes.get().into()).survives_at_ack();
                 prepare(config, layout, &metadata, spare).await?
             }
-            Kind::Gateway => {
+            Kind::Gateway | Kind::Worker => {
                 warn_of_idle(layout, &metadata).await?;
                 Vec::new()
             }
         };
         // Before the door opens, so that nobody is turned away who has it.
-        let token = config.join_token_file.as_deref().filter(|_| kind == Kind::Gateway);
-        let token_to_make = match token {
-            Some(path) if !join_token::accept(path, &metadata, row.cluster).await? => token,
-            _ => None,
-        };
+        let token_to_make = accept_token(config, kind, &metadata, row.cluster).await?;
         let door = open_door(config, kind, &secret, &row, metadata.clone()).await?;
         let nodes = start_nodes(prepared, row.cluster, &door, progress).await?;
         let fleet = Fleet::load(door.nodes(), &metadata).await.map_err(database::failed)?;
         let scheme = scheme(config, fleet.registered().len());
         let budget = Budget::new(memory(config, scheme));
-        let min_nodes = config.min_nodes.filter(|_| kind == Kind::Gateway);
+        let min_nodes = config.min_nodes.filter(|_| kind != Kind::Up);
         let policy = SchemePolicy { configured: config.scheme, min_nodes: min_nodes.map(|nodes| nodes.get()) };
         let transfer = Transfer::new(fleet, metadata.clone(), secret.piece_id_key(), policy, budget, env.clone());
         let missing = transfer.readiness().missing;
@@ -108,15 +132,17 @@ impl Cluster {
         let mut background = JoinSet::new();
         let names = match kind {
             Kind::Up => Vec::new(),
-            Kind::Gateway => doors::names(config, door.local_addr())?,
+            Kind::Gateway | Kind::Worker => doors::names(config, door.local_addr())?,
         };
-        if kind == Kind::Gateway {
+        if kind != Kind::Up {
             let registration = Registration::begin(metadata.clone(), &env, &names).await.map_err(database::failed)?;
             background.spawn(registration.keep(shutdown.clone()));
         }
-        let work = Work { metadata: &metadata, transfer: &transfer, epochs: &epochs, env: &env };
+        let only_hears = kind == Kind::Gateway && !config.workers;
+        let work = Work { metadata: &metadata, transfer: &transfer, epochs: &epochs, env: &env, only_hears };
         let health = work.begin(&shutdown, &mut background);
-        let live = Live { transfer: transfer.clone(), health, s3: announce::url(config, &listener) };
+        let url = s3.as_ref().and_then(|s3| announce::url(config, &s3.listener));
+        let live = Live { transfer: transfer.clone(), health: health.clone(), s3: url, stage: stage.clone() };
         let parts = OperatorParts {
             metadata: metadata.clone(),
             env: env.clone(),
@@ -130,13 +156,18 @@ impl Cluster {
             join_token::make(path, &operator, &metadata, &env).await?;
         }
         open_doors(config, kind, layout, &env, operator, &shutdown, &mut background).await?;
+        let settings = s3.as_ref().map(|s3| front(config, s3.root, row.cluster)).transpose()?;
+        let meter = settings.as_ref().map(|settings| settings.meter.clone());
+        let subject = ServingSubject { metadata: metadata.clone(), transfer: transfer.clone(), health, meter };
         let objects = Objects::new(metadata.clone(), transfer, keys, epochs.clone(), env);
-        let gateway = gateway(objects, front(config, root, row.cluster)?);
+        let serves = |(S3 { listener, .. }, settings)| Front { listener, gateway: gateway(objects, settings), tls };
+        let front = s3.zip(settings).map(serves);
+        stage.runs(subject);
         tracing::info!("{}, redundancy scheme {scheme}", nodes_in_words(&nodes, &door));
         if let Some(missing) = &missing {
             tracing::info!("until that changes, writes are refused: {missing}");
         }
-        Ok(Self { metadata, epochs, door, nodes, background, listener, gateway, tls })
+        Ok(Self { metadata, epochs, door, nodes, background, front, stage: stage.clone() })
     }
 
     /// Where the nodes are, for people.
@@ -147,9 +178,17 @@ impl Cluster {
     /// Serves until the order to stop, then finishes what is in flight and
     /// closes every part.
     pub(super) async fn run(mut self, shutdown: Shutdown) -> Result<(), Failure> {
-        let order = shutdown.clone();
-        let finish_within = shutdown.grace();
-        serve(self.listener, self.tls, self.gateway, async move { order.requested().await }, finish_within).await;
+        let (order, stage) = (shutdown.clone(), self.stage);
+        let ordered = async move {
+            order.requested().await;
+            stage.stops();
+        };
+        match self.front {
+            Some(Front { listener, gateway, tls }) => {
+                serve(listener, tls, gateway, ordered, shutdown.grace()).await;
+            }
+            None => ordered.await,
+        }
         while self.background.join_next().await.is_some() {}
         self.door.close();
         stop_all(self.nodes).await;
@@ -165,23 +204,43 @@ struct Work<'a> {
     transfer: &'a Transfer,
     epochs: &'a Epochs,
     env: &'a Env,
+    /// Whether other processes do it, and this one only hears of it.
+    only_hears: bool,
 }
 
 impl Work<'_> {
     /// Starts all of them.
     fn begin(&self, shutdown: &Shutdown, background: &mut JoinSet<()>) -> HealthWatch {
         let (metadata, transfer) = (self.metadata, self.transfer);
-        let (epochs, tuning) = (self.epochs.clone(), HealthTuning::default());
-        let health = HealthLoop::new(metadata.clone(), transfer.clone(), epochs, self.env.clone(), tuning);
+        let tuning = HealthTuning { only_hears: self.only_hears, ..HealthTuning::default() };
+        let health = HealthLoop::new(metadata.clone(), transfer.clone(), self.epochs.clone(), self.env.clone(), tuning);
         let watch = health.watch();
         let nodes = NodeWatch::new(metadata.clone(), transfer.clone(), watch.clone(), self.env.clone());
-        background
-            .spawn(workers::run(DeleteWorker::new(metadata.clone(), transfer.clone(), self.env), shutdown.clone()));
-        background.spawn(workers::run(ReleaseWorker::new(metadata.clone()), shutdown.clone()));
+        if !self.only_hears {
+            let deletes = DeleteWorker::new(metadata.clone(), transfer.clone(), self.env);
+            background.spawn(workers::run(deletes, shutdown.clone()));
+            background.spawn(workers::run(ReleaseWorker::new(metadata.clone()), shutdown.clone()));
+        }
         background.spawn(workers::run(nodes, shutdown.clone()));
         background.spawn(workers::run(health, shutdown.clone()));
         watch
     }
+}
+
+/// Lets nodes join with the token in the file that is shared; answers the file
+/// where a gateway has to make one.
+async fn accept_token<'a>(
+    config: &'a Config,
+    kind: Kind,
+    metadata: &Metadata,
+    cluster: ClusterId,
+) -> Result<Option<&'a Path>, Failure> {
+    let Some(path) = config.join_token_file.as_deref().filter(|_| kind != Kind::Up) else { return Ok(None) };
+    let accepted = join_token::accept(path, metadata, cluster).await?;
+    if !accepted && kind == Kind::Worker {
+        tracing::info!("there is no join token in {} yet: a gateway makes one", path.display());
+    }
+    Ok(Some(path).filter(|_| !accepted && kind == Kind::Gateway))
 }
 
 async fn start_nodes(
@@ -234,7 +293,7 @@ async fn open_door(
 ) -> Result<Door, Failure> {
     let address = match kind {
         Kind::Up => "127.0.0.1:0".to_owned(),
-        Kind::Gateway => config.node_door.0.to_string(),
+        Kind::Gateway | Kind::Worker => config.node_door.0.to_string(),
     };
     let failed = |error: TransportError| Failure::start(error.to_string());
     let door = DoorConfig {

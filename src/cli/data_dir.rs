@@ -34,7 +34,8 @@ use crate::types::ClusterId;
 pub(super) const FORMAT: u32 = 1;
 
 const MARKER: &str = "format";
-const LOCK: &str = "lock";
+/// The lock of the process that serves it.
+pub(super) const LOCK: &str = "lock";
 /// How long a lock that another process holds is waited for: an operator's
 /// command may have it for a moment.
 const LOCK_WITHIN: Duration = Duration::from_secs(2);

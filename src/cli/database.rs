@@ -2,10 +2,14 @@
 //! that asks it itself.
 
 use std::io;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
 
 use super::data_dir::DATABASE;
 use super::settings::{Config, Database};
 use super::{DataDir, Failure, cluster_key, secret_file};
+use crate::admin::Stage;
 use crate::env::Env;
 use crate::metadata::{
     ClusterRow, FindCluster, Metadata, MetadataError, OpenCluster, PostgresAddress, PostgresOptions, ReleaseAllLeases,
@@ -15,6 +19,9 @@ use crate::seal::ClusterSecret;
 
 /// Page cache of each of SQLite's connections, in KiB.
 const CACHE_KIB: u32 = 8 << 10;
+/// How often a PostgreSQL that is not there yet is tried, and people are told.
+const TRY_EVERY: Duration = Duration::from_millis(500);
+const TELL_EVERY: Duration = Duration::from_secs(5);
 /// Connections kept for SQLite's readers.
 const READERS: usize = 8;
 
@@ -27,13 +34,13 @@ pub(super) struct Opened {
 
 /// Opens the database and checks that it is this cluster's; a new one becomes
 /// it, and so does a new data directory.
-pub(super) async fn open(config: &Config, layout: &DataDir, env: &Env) -> Result<Opened, Failure> {
+pub(super) async fn open(config: &Config, layout: &DataDir, env: &Env, stage: &Stage) -> Result<Opened, Failure> {
     let given = config.cluster_key_file.as_deref();
     let shared = postgres(config)?;
     let (secret, metadata) = match shared.clone() {
         // Whose it is decides whether a secret may be made here.
         Some(address) => {
-            let metadata = open_postgres(address).await?;
+            let metadata = wait_for_postgres(address, config.start_wait.0, stage).await?;
             let owner = metadata.read(FindCluster).await.map_err(failed)?;
             (cluster_key::of(given, layout, owner, env)?, metadata)
         }
@@ -46,6 +53,29 @@ pub(super) async fn open(config: &Config, layout: &DataDir, env: &Env) -> Result
     }
     cluster_key::introduce(&secret, given, layout, &mut io::stderr())?;
     Ok(Opened { secret, metadata, row })
+}
+
+/// Opens a database that other processes may use too, as soon as it is there.
+async fn wait_for_postgres(address: PostgresAddress, patience: Duration, stage: &Stage) -> Result<Metadata, Failure> {
+    let (began, mut told) = (Instant::now(), None::<Instant>);
+    loop {
+        let error = match Metadata::open_postgres(PostgresOptions::new(address.clone())).await {
+            Err(MetadataError::Unavailable(error)) => error,
+            opened => return opened.map_err(failed),
+        };
+        let waited = began.elapsed();
+        if waited >= patience {
+            let tried = if patience.is_zero() { String::new() } else { format!(" (tried for {} s)", waited.as_secs()) };
+            return Err(Failure::start(format!("{error}{tried}")));
+        }
+        if told.is_none_or(|told| told.elapsed() >= TELL_EVERY) {
+            let within = patience.as_secs();
+            tracing::info!("waiting for the metadata database ({} s of {within} s so far): {error}", waited.as_secs());
+            told = Some(Instant::now());
+        }
+        stage.waits_for(&format!("the metadata database: {error}"));
+        sleep(TRY_EVERY.min(patience - waited)).await;
+    }
 }
 
 /// Opens a database that other processes may use too.

@@ -2,10 +2,10 @@
 
 use std::path::PathBuf;
 
-use super::Failure;
 use super::cluster::Kind;
 use super::serve::serve;
 use super::settings::{Config, Environment, Flags, GatewayCommand};
+use super::{Failure, database};
 
 /// Serve S3 from storage nodes that volunteers run on other machines.
 ///
@@ -33,5 +33,18 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn command(arguments: Arguments, file: Option<PathBuf>) -> Result<(), Failure> {
-    serve(Config::load(arguments.flags, file, Environment::of_process()?)?, Kind::Gateway)
+    let loaded = Config::load(arguments.flags, file, Environment::of_process()?)?;
+    check_workers(&loaded.config)?;
+    serve(loaded, Kind::Gateway)
+}
+
+fn check_workers(config: &Config) -> Result<(), Failure> {
+    if config.workers || database::postgres(config)?.is_some() {
+        return Ok(());
+    }
+    Err(Failure::start(format!(
+        "workers is false ({}), and no other process could do their work, as SQLite serves this one alone: name a PostgreSQL \
+         with --metadata, or leave workers on",
+        config.origin("workers")
+    )))
 }

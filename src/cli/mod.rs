@@ -14,6 +14,7 @@ mod database;
 mod doors;
 mod failure;
 mod gateway;
+mod health;
 mod join_token;
 mod local_nodes;
 mod logging;
@@ -21,6 +22,7 @@ mod machine;
 mod metadata;
 mod node;
 mod nodes;
+mod observe;
 mod operator;
 mod panic;
 mod process;
@@ -37,6 +39,7 @@ mod text;
 mod token;
 mod up;
 mod version;
+mod worker;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -81,10 +84,12 @@ struct CommandLine {
 enum Command {
     Up(up::Arguments),
     Gateway(gateway::Arguments),
+    Worker(worker::Arguments),
     Node(node::Arguments),
     Token(token::Arguments),
     Nodes(nodes::Arguments),
     Status(status::Arguments),
+    Health(health::Arguments),
     Secrets(secrets::Arguments),
     Metadata(metadata::Arguments),
     Config(config::Arguments),
@@ -111,10 +116,12 @@ fn run(line: CommandLine) -> Result<(), Failure> {
     match line.command {
         Command::Up(arguments) => up::command(arguments, line.config),
         Command::Gateway(arguments) => gateway::command(arguments, line.config),
+        Command::Worker(arguments) => worker::command(arguments, line.config),
         Command::Node(arguments) => node::command(arguments, line.config),
         Command::Token(arguments) => token::command(arguments, line.config),
         Command::Nodes(arguments) => nodes::command(arguments, line.config),
         Command::Status(arguments) => status::command(arguments, line.config),
+        Command::Health(arguments) => health::command(arguments, line.config),
         Command::Secrets(arguments) => secrets::command(arguments),
         Command::Metadata(arguments) => metadata::command(arguments),
         Command::Config(arguments) => config::command(arguments, line.config),

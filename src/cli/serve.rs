@@ -1,5 +1,5 @@
-//! A process that serves S3, from its settings to its end: what `cairn up` and
-//! `cairn gateway` have in common.
+//! A process that serves a cluster, from its settings to its end: what `cairn up`,
+//! `cairn gateway` and `cairn worker` have in common.
 
 use std::fs::File;
 use std::io;
@@ -8,11 +8,14 @@ use std::time::Duration;
 
 use tokio::net::TcpListener;
 
-use super::cluster::{Cluster, Kind, Start};
+use super::cluster::{Cluster, Kind, S3, Start};
 use super::failure::reason;
 use super::progress::Progress;
 use super::settings::{Config, Credentials, Loaded, RootPair};
-use super::{DataDir, Failure, announce, credentials, database, logging, process, reserve, signals, slot};
+use super::{
+    DataDir, Failure, announce, credentials, database, logging, observe, process, reserve, signals, slot,
+};
+use crate::admin::Stage;
 use crate::env::{Env, Shutdown};
 
 /// How long what is in flight may take when the process is asked to stop.
@@ -57,14 +60,17 @@ async fn run(
     given: Option<&Credentials>,
     shutdown: Shutdown,
 ) -> Result<(), Failure> {
-    let env = Env::real();
+    let (env, stage) = (Env::real(), Stage::starting(kind.name()));
     // First what can fail for outside reasons: then nothing has been made yet.
-    let (listener, address) = listen(config).await?;
+    let s3 = if kind == Kind::Worker { None } else { Some(listen(config).await?) };
+    let (listener, address) = s3.unzip();
+    observe::open(config, &stage).await?;
     let progress = Progress::begin("opening the metadata database");
     let starting = async {
-        let opened = database::open(config, &layout, &env).await?;
+        let opened = database::open(config, &layout, &env, &stage).await?;
         let root = credentials::root(given, &layout, &opened.secret)?;
-        let start = Start { config, kind, layout: &layout, env, opened, root: &root, listener, progress: &progress };
+        let s3 = listener.map(|listener| S3 { root: &root, listener });
+        let start = Start { config, kind, layout: &layout, env, opened, s3, progress: &progress, stage: &stage };
         Ok::<_, Failure>((Cluster::start(start, shutdown.clone()).await?, root))
     };
     let (cluster, root) = tokio::select! {
@@ -78,7 +84,10 @@ async fn run(
     drop(progress);
     reserve::keep(layout.path());
     layout.keep_scheme(config.scheme)?;
-    announce::announce(config, &layout, &root, address, &cluster.nodes_in_words())?;
+    match address {
+        Some(address) => announce::announce(config, &layout, &root, address, &cluster.nodes_in_words())?,
+        None => tracing::info!("ready: this worker repairs, moves and deletes pieces"),
+    }
     until_the_end(cluster.run(shutdown.clone()), &shutdown).await
 }
 

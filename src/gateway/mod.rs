@@ -1,16 +1,18 @@
 //! S3 over HTTP: translate, nothing else.
 //!
 //! `front` verifies, unwraps and routes every request before s3s sees it and
-//! repairs every reply after; `s3` translates between s3s and the objects
+//! repairs every reply after; `meter` counts them; `s3` translates between s3s and the objects
 //! room; `server` and `tls` own sockets and certificates.
 
 pub mod front;
+mod meter;
 pub mod s3;
 pub mod server;
 mod stall;
 pub mod tls;
 
 use front::{Front, FrontConfig, s3_host};
+pub use meter::Meter;
 use s3::S3Config;
 
 use crate::objects::Objects;

@@ -220,6 +220,18 @@ impl Inner {
     }
 }
 
+impl NodeReport {
+    /// What the node does for its cluster, or why it does nothing.
+    pub fn readiness(&self) -> Result<String, String> {
+        let connected = self.doors.iter().filter(|door| door.state == "connected").count();
+        match (self.left, connected) {
+            (true, _) => Ok("the node has left its cluster".to_owned()),
+            (false, 0) => Err(format!("the node is connected to no door: {}", self.waiting_for.join("; "))),
+            (false, connected) => Ok(format!("the node is connected to {connected} of {} doors", self.doors.len())),
+        }
+    }
+}
+
 /// A size as people write it.
 pub(super) fn size(bytes: u64) -> String {
     let (unit, name) =

@@ -179,6 +179,12 @@ impl Node {
         self.inner.report()
     }
 
+    /// Tells the same for as long as somebody asks.
+    pub fn reporter(&self) -> impl Fn() -> NodeReport + Send + Sync + use<> {
+        let inner = self.inner.clone();
+        move || inner.report()
+    }
+
     /// Begins to leave the cluster, durably: the doors hear of it, and the
     /// pieces are moved to other nodes. The node goes on serving meanwhile.
     pub fn leave(&self) -> Result<(), StateError> {

@@ -62,6 +62,16 @@ impl Purse {
         Self { units: Arc::new(Semaphore::new(total)), total }
     }
 
+    /// Bytes that it has in all.
+    pub fn total_bytes(&self) -> usize {
+        self.total * UNIT_BYTES
+    }
+
+    /// Bytes of it that are reserved.
+    pub fn used_bytes(&self) -> usize {
+        (self.total - self.units.available_permits()) * UNIT_BYTES
+    }
+
     /// Whether less than half of it is free.
     pub fn is_half_used(&self) -> bool {
         self.units.available_permits() < self.total / 2
@@ -101,6 +111,7 @@ mod tests {
         let purse = Purse::new(10 * UNIT_BYTES);
         let most = purse.reserve(8 * UNIT_BYTES).await.unwrap();
         assert!(purse.try_reserve(3 * UNIT_BYTES).is_none());
+        assert_eq!((purse.used_bytes(), purse.total_bytes()), (8 * UNIT_BYTES, 10 * UNIT_BYTES));
         drop(most);
         assert!(purse.try_reserve(3 * UNIT_BYTES).is_some());
     }

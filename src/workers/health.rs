@@ -42,6 +42,9 @@ pub struct HealthTuning {
     pub page: u32,
     /// Segments that are repaired at once.
     pub repairs: usize,
+    /// Whether this process leaves walking and repairing to others, and only
+    /// hears what they find.
+    pub only_hears: bool,
     /// After how long another process does what this one did, when it has died.
     pub lease: Duration,
 }
@@ -55,6 +58,7 @@ impl Default for HealthTuning {
             settle: Duration::from_secs(10),
             page: 500,
             repairs: 4,
+            only_hears: false,
             lease: super::LEASE,
         }
     }
@@ -67,7 +71,8 @@ const COUNTS_AGE: Duration = Duration::from_millis(250);
 /// How long a step waits for a repair.
 const REPAIR_WAIT: Duration = Duration::from_millis(500);
 
-/// Walks all segments, if no other process does, and repairs. One per process.
+/// Walks all segments, if no other process does, and repairs. One per process,
+/// which may leave both to others.
 pub struct HealthLoop {
     pub(super) repairer: Repairer,
     pub(super) env: Env,
@@ -271,6 +276,10 @@ impl Worker for HealthLoop {
     }
 
     async fn step(&mut self) -> Result<Step, MetadataError> {
+        if self.tuning.only_hears {
+            self.sharing.hear(&self.task, &self.watch).await?;
+            return Ok(Step::Idle);
+        }
         let walks = self.task.is_ours().await?;
         self.repair(walks).await?;
         match walks {

@@ -32,7 +32,12 @@ async fn serving(ground: &Ground, doors: &[&str]) -> (Door, Operator) {
     let epochs = Epochs::start(ground.metadata.clone(), transfer.fleet().clone(), &Env::real()).await.unwrap();
     let tuning = HealthTuning::default();
     let health = HealthLoop::new(ground.metadata.clone(), transfer.clone(), epochs, Env::real(), tuning).watch();
-    let live = Some(Live { transfer, health, s3: Some("http://127.0.0.1:9000".to_owned()) });
+    let live = Some(Live {
+        transfer,
+        health,
+        s3: Some("http://127.0.0.1:9000".to_owned()),
+        stage: Stage::starting("gateway"),
+    });
     let doors = doors.iter().map(|door| (*door).to_owned()).collect();
     (door, Operator::new(OperatorParts { doors, live, ..ground.parts() }))
 }

@@ -6,11 +6,18 @@ use std::io::{self, ErrorKind, Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 use std::process;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use crate::cli::Failure;
 use crate::env::{UNFINISHED, sync_folder};
 
-const LOCK: &str = "node.lock";
+/// The lock of the process that runs on it.
+pub(in crate::cli) const LOCK: &str = "node.lock";
+/// How long a lock that somebody else holds is waited for: whoever asks whether
+/// it is held has it for a moment.
+const LOCK_WITHIN: Duration = Duration::from_millis(500);
+const LOCK_PAUSE: Duration = Duration::from_millis(20);
 /// Held while the piece store is open.
 const STORE_LOCK: &str = "lock";
 
@@ -102,7 +109,8 @@ pub(super) fn is_taken(path: &Path) -> bool {
     is_locked(&path.join(LOCK))
 }
 
-fn is_locked(file: &Path) -> bool {
+/// Whether a process holds the lock on this file.
+pub(in crate::cli) fn is_locked(file: &Path) -> bool {
     File::open(file).is_ok_and(|lock| matches!(lock.try_lock_shared(), Err(TryLockError::WouldBlock)))
 }
 
@@ -111,10 +119,14 @@ fn lock(path: &Path) -> Result<File, Failure> {
     let failed = |error: io::Error| Failure::io("the node's folder could not be locked", &name, &error);
     let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&name);
     let mut file = opened.map_err(failed)?;
-    match file.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => return Err(in_use(path, &mut file)),
-        Err(TryLockError::Error(error)) => return Err(failed(error)),
+    let began = Instant::now();
+    loop {
+        match file.try_lock() {
+            Ok(()) => break,
+            Err(TryLockError::WouldBlock) if began.elapsed() < LOCK_WITHIN => sleep(LOCK_PAUSE),
+            Err(TryLockError::WouldBlock) => return Err(in_use(path, &mut file)),
+            Err(TryLockError::Error(error)) => return Err(failed(error)),
+        }
     }
     let noted = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| writeln!(file, "{}", process::id()));
     noted.map_err(failed)?;

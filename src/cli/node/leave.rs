@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::status::report;
-use super::{AskingCommand, wait};
-use crate::cli::settings::{Config, Environment, Flags};
+use super::wait;
+use crate::cli::settings::{Config, DataCommand, Environment, Flags};
 use crate::cli::text::count;
 use crate::cli::{Failure, answer, show, slot};
 use crate::node::local::{self, LocalError};
@@ -29,7 +29,7 @@ pub(super) struct Arguments {
     no_wait: bool,
 
     #[command(flatten)]
-    flags: Flags<AskingCommand>,
+    flags: Flags<DataCommand>,
 }
 
 const EVERY: Duration = Duration::from_secs(1);

@@ -1,6 +1,6 @@
 //! `cairn node`: lends a disk to a cluster; and what its volunteer asks of it.
 
-mod folder;
+pub(super) mod folder;
 mod leave;
 mod run;
 mod status;
@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use clap::Subcommand;
 
 use super::Failure;
-use super::settings::{self, Config, Environment, Flags, NodeCommand};
+use super::settings::{Config, Environment, Flags, NodeCommand};
 
 /// Lend a disk to a cluster: run a storage node.
 ///
@@ -55,19 +55,8 @@ pub(super) fn command(arguments: Arguments, file: Option<PathBuf>) -> Result<(),
     }
 }
 
-/// `cairn node status` and `cairn node leave`, which act on the data directory
-/// alone.
-#[derive(Debug, Clone, Default)]
-struct AskingCommand;
-
-impl settings::Command for AskingCommand {
-    fn has(setting: &str) -> bool {
-        setting == "data"
-    }
-}
-
 /// Does what waits for a socket.
-fn wait<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+pub(super) fn wait<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.map_err(|error| Failure::start(format!("threads could not be started: {error}")))?.block_on(work)
 }

@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use super::token::{Given, given, wait_for};
 use super::{folder, store};
+use crate::admin::{NodeSubject, Stage};
 use crate::cli::failure::reason;
 use crate::cli::progress::Progress;
 use crate::cli::settings::{Config, Loaded};
 use crate::cli::text::bytes;
-use crate::cli::{Failure, logging, process, signals, slot};
+use crate::cli::{Failure, logging, observe, process, signals, slot};
 use crate::env::Shutdown;
 use crate::node::{Membership, MembershipError, Node, NodeConfig, short};
 use crate::transport::{Identity, TransportError};
@@ -52,15 +53,17 @@ pub(super) fn command(loaded: Loaded) -> Result<(), Failure> {
     let outcome = runtime.block_on(async {
         let shutdown = Shutdown::new(GRACE);
         signals::listen(shutdown.clone())?;
+        let stage = Stage::starting("node");
+        observe::open(&config, &stage).await?;
         let token = match given {
             Given::Nothing => None,
             Given::Token(token) => Some(token),
             Given::Later(path) => tokio::select! {
-                waited = wait_for(&path) => Some(waited?),
+                waited = wait_for(&path, &stage) => Some(waited?),
                 () = shutdown.requested() => return Ok(()),
             },
         };
-        run(&config, prepare(&config, token.as_ref())?, shutdown).await
+        run(&config, prepare(&config, token.as_ref())?, &stage, shutdown).await
     });
     // The folder stays locked until nothing of this process writes to it.
     runtime.shutdown_timeout(LAST_WRITES);
@@ -168,7 +171,7 @@ fn logs_bytes(dir: &Path) -> u64 {
     entries.flatten().filter_map(|entry| entry.metadata().ok()).map(|found| found.len()).sum()
 }
 
-async fn run(config: &Config, prepared: Prepared, shutdown: Shutdown) -> Result<(), Failure> {
+async fn run(config: &Config, prepared: Prepared, stage: &Stage, shutdown: Shutdown) -> Result<(), Failure> {
     let Prepared { identity, mut membership, new_token } = prepared;
     let progress = Progress::begin("opening the piece store");
     let (dir, capacity) = (config.data.clone(), membership.capacity_bytes);
@@ -192,6 +195,7 @@ async fn run(config: &Config, prepared: Prepared, shutdown: Shutdown) -> Result<
         // Some file systems have no sockets; pieces can be kept there all the same.
         tracing::warn!(%error, "the node's socket could not be made: `cairn node status` and `leave` cannot ask it");
     }
+    stage.runs(NodeSubject(node.reporter()));
     tracing::info!(
         "node {}, which lends {}, dials cluster {}",
         &node.node_id().to_string()[..12],
@@ -202,6 +206,7 @@ async fn run(config: &Config, prepared: Prepared, shutdown: Shutdown) -> Result<
         () = shutdown.requested() => Ok(()),
         refused = serve(&node, &mut membership, &config.data) => Err(refused),
     };
+    stage.stops();
     store::stop(node, pieces).await;
     if outcome.is_ok() {
         tracing::info!("stopped");

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
 use super::view::{Painter, Rates, line, page};
-use super::{AskingCommand, folder, wait};
-use crate::cli::settings::{Config, Environment, Flags};
+use super::{folder, wait};
+use crate::cli::settings::{Config, DataCommand, Environment, Flags};
 use crate::cli::{Failure, answer, show, slot};
 use crate::node::local::{self, LocalError};
 use crate::node::{NodeReport, NodeState, at_rest};
@@ -31,7 +31,7 @@ pub(super) struct Arguments {
     watch: bool,
 
     #[command(flatten)]
-    flags: Flags<AskingCommand>,
+    flags: Flags<DataCommand>,
 }
 
 /// How often the live view is drawn.

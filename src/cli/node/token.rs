@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
+use crate::admin::Stage;
 use crate::cli::settings::Config;
 use crate::cli::{Failure, secret_file};
 use crate::node::Membership;
@@ -44,7 +45,8 @@ pub(super) fn given(config: &Config) -> Result<Given, Failure> {
 }
 
 /// Waits until somebody has put a token into the file.
-pub(super) async fn wait_for(path: &Path) -> Result<JoinToken, Failure> {
+pub(super) async fn wait_for(path: &Path, stage: &Stage) -> Result<JoinToken, Failure> {
+    stage.waits_for(&format!("a join token in {}", path.display()));
     let (began, mut told) = (Instant::now(), None::<Instant>);
     loop {
         if let Some(token) = in_file(path)? {

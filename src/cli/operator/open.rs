@@ -36,7 +36,7 @@ pub(in crate::cli) async fn open_doors(
         }
     }
     // To `cairn up` the setting says nothing: it is there for who asks elsewhere.
-    let Some(address) = config.admin.as_ref().filter(|_| kind == Kind::Gateway) else { return Ok(()) };
+    let Some(address) = config.admin.as_ref().filter(|_| kind != Kind::Up) else { return Ok(()) };
     let address = address.as_str();
     let failed = |error: io::Error| {
         let origin = config.origin("admin");

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use toml::{Table, Value};
 
 use super::nearest::nearest;
+use super::values::Setting;
 use super::{FIELDS, Failure, root};
 
 /// A file's values as text, to be read like any other layer's.
@@ -44,7 +45,7 @@ fn entry(path: &Path, key: String, value: &Value) -> Result<(String, String), Fa
     if !FIELDS.names().any(|name| name == key) {
         return Err(unknown(path, &key));
     }
-    match plain(value) {
+    match plain(value, FIELDS.named(&key).expected == bool::EXPECTED) {
         Some(text) => Ok((key, text)),
         None => Err(Failure::start(format!(
             "{key} is {} (file {}); expected: {}",
@@ -70,11 +71,13 @@ fn unknown(path: &Path, key: &str) -> Failure {
     Failure::start(format!("the configuration file {file} has the unknown key '{key}': {hint}"))
 }
 
-/// Text, a number, or a list of texts; none for anything else.
-fn plain(value: &Value) -> Option<String> {
+/// Text, a number, a list of texts, or for a switch true or false; none for
+/// anything else.
+fn plain(value: &Value, is_switch: bool) -> Option<String> {
     match value {
         Value::String(text) => Some(text.clone()),
         Value::Integer(number) => Some(number.to_string()),
+        Value::Boolean(yes) if is_switch => Some(yes.to_string()),
         Value::Array(items) => Some(items.iter().map(Value::as_str).collect::<Option<Vec<_>>>()?.join(",")),
         _ => None,
     }

@@ -39,12 +39,25 @@ commands! {
     UpCommand = Some(For::Up);
     /// `cairn gateway`.
     GatewayCommand = Some(For::Gateway);
+    /// `cairn worker`.
+    WorkerCommand = Some(For::Worker);
     /// `cairn node`.
     NodeCommand = Some(For::Node);
     /// `cairn token`, `cairn nodes` and `cairn status`.
     OperatorCommand = Some(For::Operator);
     /// `cairn config`, which shows what would hold for any of them.
     AllCommands = None;
+}
+
+/// `cairn health`, `cairn node status` and `cairn node leave`, which act on the
+/// data directory alone.
+#[derive(Debug, Clone, Default)]
+pub struct DataCommand;
+
+impl Command for DataCommand {
+    fn has(setting: &str) -> bool {
+        setting == "data"
+    }
 }
 
 /// The flags of a command that were given, by setting.

@@ -17,14 +17,16 @@ mod values;
 use std::path::PathBuf;
 
 pub use bytes::ByteSize;
-pub use flags::{AllCommands, Command, Flags, GatewayCommand, NodeCommand, OperatorCommand, UpCommand};
+pub use flags::{
+    AllCommands, Command, DataCommand, Flags, GatewayCommand, NodeCommand, OperatorCommand, UpCommand, WorkerCommand,
+};
 pub use layers::{Environment, Loaded};
 pub use origin::{Origin, Origins};
 pub use reference::reference;
 pub use root::{Credentials, RootPair, Secret};
 pub use values::{
     Address, ByteRate, Capacity, Database, Domains, DoorNames, Join, Labels, Listen, LogFilter, LogFormat, Memory,
-    NodeCount, Region, door,
+    NodeCount, Region, Wait, door,
 };
 
 use super::failure::Failure;
@@ -57,12 +59,13 @@ impl Preset {
 enum For {
     Up,
     Gateway,
+    Worker,
     Node,
     /// `cairn token`, `cairn nodes` and `cairn status`.
     Operator,
 }
 
-use For::{Gateway, Node, Operator, Up};
+use For::{Gateway, Node, Operator, Up, Worker};
 
 /// One row of the table that all layers share.
 #[derive(Debug)]
@@ -148,21 +151,33 @@ settings! {
     ///
     /// Where several processes share a volume, `{slot}` in it stands for the
     /// first number whose folder no other one has: `/data/{slot}`.
-    data: PathBuf, &[Up, Gateway, Node, Operator], "DIR", Value("./cairn-data");
+    data: PathBuf, &[Up, Gateway, Worker, Node, Operator], "DIR", Value("./cairn-data");
 
     /// Where the metadata is: `sqlite`, in the data directory, for one gateway;
     /// or `postgres://user:password@host/database`, for as many as you like.
     ///
     /// Several hosts may be named (`host1,host2`): the one that takes writes is
     /// used. A password is better in a file: see the next setting.
-    metadata: Database, &[Gateway, Operator], "URL", Value("sqlite");
+    metadata: Database, &[Gateway, Worker, Operator], "URL", Value("sqlite");
 
     /// A file with that address, for secrets that are mounted.
-    metadata_file: Option<PathBuf>, &[Gateway, Operator], "FILE", Unset("none");
+    metadata_file: Option<PathBuf>, &[Gateway, Worker, Operator], "FILE", Unset("none");
 
     /// A file with the cluster's secret: `cluster.key` of the first gateway's
     /// data directory, for further gateways on the same database.
-    cluster_key_file: Option<PathBuf>, &[Gateway], "FILE", Unset("cluster.key in the data directory");
+    cluster_key_file: Option<PathBuf>, &[Gateway, Worker], "FILE", Unset("cluster.key in the data directory");
+
+    /// How long a start waits for a PostgreSQL that is not there yet: whose name
+    /// nobody knows, where nothing listens, or that is starting itself.
+    ///
+    /// What it refuses, such as a wrong password, ends the start at once.
+    start_wait: Wait, &[Gateway, Worker], "TIME", Value("60s");
+
+    /// Whether this gateway also repairs, moves and deletes pieces.
+    ///
+    /// With `false` it serves S3 and nothing else: then `cairn worker` has to run
+    /// on the same PostgreSQL.
+    workers: bool, &[Gateway], "true|false", Value("true");
 
     /// The address and port to serve S3 on. Port 0 takes any free one.
     ///
@@ -173,7 +188,7 @@ settings! {
     /// The address and port that storage nodes dial. Port 0 takes any free one.
     ///
     /// It is the only port that has to be open to volunteers; they open none.
-    node_door: Listen, &[Gateway], "ADDR", Value("0.0.0.0:9100");
+    node_door: Listen, &[Gateway, Worker], "ADDR", Value("0.0.0.0:9100");
 
     /// Names under which nodes reach the node door, as `host:port`, separated
     /// by commas. Tokens carry them.
@@ -182,20 +197,20 @@ settings! {
     /// stands for this machine's name and `{address}` for its first address that
     /// is not loopback: with `{address}:9100`, each of several replicas names its
     /// own door.
-    door_name: DoorNames, &[Gateway], "HOST:PORT,…", Value("");
+    door_name: DoorNames, &[Gateway, Worker], "HOST:PORT,…", Value("");
 
     /// How many storage nodes to run in this process, each with a folder of its
     /// own under `nodes/` in the data directory.
     nodes: NodeCount, &[Up], "N", Value("8");
 
     /// How many failure domains must have joined before objects are taken.
-    min_nodes: Option<NodeCount>, &[Gateway], "N", Unset("what the scheme needs");
+    min_nodes: Option<NodeCount>, &[Gateway, Worker], "N", Unset("what the scheme needs");
 
     /// The redundancy scheme: required/repair/optimal/total pieces.
     ///
     /// A write uploads N pieces and is acknowledged when O are on disk; repair
     /// starts when no more than R are left; any K restore the data.
-    scheme: Option<Scheme>, &[Up, Gateway], "K/R/O/N", Unset("fits the number of nodes");
+    scheme: Option<Scheme>, &[Up, Gateway, Worker], "K/R/O/N", Unset("fits the number of nodes");
 
     /// The certificate chain to serve S3 over TLS with, as a PEM file.
     ///
@@ -228,10 +243,17 @@ settings! {
     /// A gateway serves them there, for loopback or an internal network only:
     /// it is plain HTTP. `cairn token`, `cairn nodes` and `cairn status` reach
     /// it where they have no data directory, with the token in `admin.token`.
-    admin: Option<Address>, &[Gateway, Operator], "HOST:PORT", Unset("the socket in the data directory");
+    admin: Option<Address>, &[Gateway, Worker, Operator], "HOST:PORT", Unset("the socket in the data directory");
 
     /// A file with the token that the operator's commands show at `admin`.
     admin_token_file: Option<PathBuf>, &[Operator], "FILE", Unset("admin.token in the data directory");
+
+    /// The address and port for orchestrators and Prometheus: `/health/live`,
+    /// `/health/ready` and `/metrics`.
+    ///
+    /// It is plain HTTP without a password, for loopback or an internal network:
+    /// nothing there is a secret, but nothing there is for the public.
+    observe: Option<Listen>, &[Up, Gateway, Worker, Node], "ADDR", Unset("none");
 
     /// What to log: a level for Cairn's own events, or directives.
     ///
@@ -239,14 +261,14 @@ settings! {
     /// that is not Cairn's own is logged from warn on. Directives such as
     /// `cairn::node=debug,hyper=info` refine that. The S3 protocol library is
     /// never logged, because it prints signatures.
-    log: LogFilter, &[Up, Gateway, Node], "LEVEL", Value("info");
+    log: LogFilter, &[Up, Gateway, Worker, Node], "LEVEL", Value("info");
 
     /// How to log: lines of text for people, or a JSON object per line.
-    log_format: LogFormat, &[Up, Gateway, Node], "FORMAT", Value("text");
+    log_format: LogFormat, &[Up, Gateway, Worker, Node], "FORMAT", Value("text");
 
     /// Memory for the data of requests in flight, at least 32MiB. A request
     /// that finds it used up waits, and is then asked to slow down.
-    memory: Memory, &[Up, Gateway], "SIZE", Value("128MiB");
+    memory: Memory, &[Up, Gateway, Worker], "SIZE", Value("128MiB");
 
     /// How much each local node may store.
     node_capacity: Option<ByteSize>, &[Up], "SIZE", Unset("an even share of the disk");
@@ -262,7 +284,7 @@ settings! {
     /// gateway makes a token of unlimited uses and puts it there.
     ///
     /// `cairn secrets create` makes one before anything runs.
-    join_token_file: Option<PathBuf>, &[Gateway], "FILE", Unset("none: `cairn token create` makes tokens");
+    join_token_file: Option<PathBuf>, &[Gateway, Worker], "FILE", Unset("none: `cairn token create` makes tokens");
 
     /// How much this node may store. It is kept in the data directory.
     capacity: Option<Capacity>, &[Node], "SIZE", Unset("as before; at first nine tenths of what is free");

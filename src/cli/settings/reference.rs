@@ -72,7 +72,9 @@ fn example(field: &Field) -> String {
     match field.preset {
         Preset::Unset(meaning) => format!("# {name} = …  # not set: {meaning}\n"),
         Preset::Value("") => format!("{name} = []\n"),
-        Preset::Value(text) if text.parse::<u64>().is_ok() => format!("{name} = {text}\n"),
+        Preset::Value(text) if text.parse::<u64>().is_ok() || text.parse::<bool>().is_ok() => {
+            format!("{name} = {text}\n")
+        }
         Preset::Value(text) => format!("{name} = \"{text}\"\n"),
     }
 }
@@ -82,6 +84,7 @@ impl For {
         match self {
             Self::Up => "`cairn up`",
             Self::Gateway => "`cairn gateway`",
+            Self::Worker => "`cairn worker`",
             Self::Node => "`cairn node`",
             Self::Operator => "`cairn token`, `cairn nodes` and `cairn status`",
         }

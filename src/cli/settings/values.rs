@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde_json::Value;
 use tracing_subscriber::EnvFilter;
@@ -72,6 +73,41 @@ impl Setting for ByteSize {
 
     fn json(&self) -> Value {
         self.to_string().into()
+    }
+}
+
+impl Setting for bool {
+    const EXPECTED: &'static str = "true or false";
+
+    fn read(text: &str) -> Option<Self> {
+        text.parse().ok()
+    }
+
+    fn json(&self) -> Value {
+        (*self).into()
+    }
+}
+
+/// How long something may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wait(pub Duration);
+
+/// A day: whoever waits for longer waits for nothing.
+const WAIT_MAX_S: u64 = 24 * 3600;
+
+impl Setting for Wait {
+    const EXPECTED: &'static str = "a whole number and s, m or h, at most a day, such as 60s";
+
+    fn read(text: &str) -> Option<Self> {
+        let units = [("s", 1), ("m", 60), ("h", 3600)];
+        let (number, unit_s) = units.into_iter().find_map(|(unit, s)| Some((text.strip_suffix(unit)?, s)))?;
+        let plain = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+        let seconds = number.parse::<u64>().ok().filter(|_| plain)?.checked_mul(unit_s)?;
+        (seconds <= WAIT_MAX_S).then(|| Self(Duration::from_secs(seconds)))
+    }
+
+    fn json(&self) -> Value {
+        format!("{}s", self.0.as_secs()).into()
     }
 }
 

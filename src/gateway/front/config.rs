@@ -5,6 +5,7 @@ use std::time::SystemTime;
 
 use super::credential::Credentials;
 use super::host::Domains;
+use crate::gateway::Meter;
 
 /// Where the front takes the time of day from.
 pub type Clock = Arc<dyn Fn() -> SystemTime + Send + Sync>;
@@ -27,6 +28,8 @@ pub struct FrontConfig {
     pub clock: Clock,
     /// Random numbers, for request ids only.
     pub dice: Dice,
+    /// Where requests are counted.
+    pub meter: Meter,
 }
 
 impl FrontConfig {
@@ -44,6 +47,7 @@ impl FrontConfig {
             credentials,
             clock: Arc::new(SystemTime::now),
             dice: Arc::new(system_dice),
+            meter: Meter::default(),
         }
     }
 }

@@ -1,4 +1,5 @@
 //! One log line for each request, when its reply has gone out or was given up.
+//! Then it is counted, too.
 //!
 //! The line never holds a header or a query: signatures stand in both.
 
@@ -15,6 +16,8 @@ use http_body::{Body, Frame, SizeHint};
 use super::extensions::RequestId;
 use super::operation::Operation;
 use crate::env::contain;
+use crate::gateway::Meter;
+use crate::gateway::meter::Request;
 
 /// What a request's line says.
 pub(super) struct Record {
@@ -28,6 +31,7 @@ pub(super) struct Record {
     pub(super) received_bytes: Arc<AtomicU64>,
     /// S3's error code.
     pub(super) code: Option<String>,
+    pub(super) meter: Meter,
 }
 
 /// A reply's body. It counts what is sent.
@@ -49,6 +53,14 @@ impl ReplyBody {
 
     fn log(&mut self) {
         let Some(record) = self.record.take() else { return };
+        let (took, received_bytes) = (record.began.elapsed(), record.received_bytes.load(Ordering::Relaxed));
+        record.meter.count(&Request {
+            operation: record.operation.as_ref().map(|operation| operation as &dyn std::fmt::Debug),
+            status: self.status.as_u16(),
+            received_bytes,
+            sent_bytes: self.sent_bytes,
+            took,
+        });
         let complete = self.failed.is_none() && self.whole_bytes.is_none_or(|whole| whole == self.sent_bytes);
         tracing::info!(
             target: "cairn::request",
@@ -58,9 +70,9 @@ impl ReplyBody {
             operation = record.operation.map(tracing::field::debug),
             status = self.status.as_u16(),
             code = record.code,
-            received_bytes = record.received_bytes.load(Ordering::Relaxed),
+            received_bytes,
             sent_bytes = self.sent_bytes,
-            ms = record.began.elapsed().as_millis() as u64,
+            ms = took.as_millis() as u64,
             request_id = %record.request_id,
             complete,
             failure = self.failed.as_deref(),

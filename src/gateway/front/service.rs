@@ -111,6 +111,7 @@ impl<I: Inner> Front<I> {
             began,
             received_bytes: received_bytes.clone(),
             code: None,
+            meter: self.shared.config.meter.clone(),
         };
         parts.extensions.insert(request_id);
         let passed = contain_future(self.shared.pass(parts, source, &mut record)).await;

@@ -146,6 +146,23 @@ pub(super) fn at_open(error: &Error, place: &dyn std::fmt::Display) -> Option<Me
     Some(MetadataError::Unusable(sentence))
 }
 
+/// What is said at the start of a server that could not be reached. One that
+/// is not there yet may be so later; what speaks another TLS will not.
+pub(super) fn not_yet(failure: Failure, place: &dyn std::fmt::Display) -> MetadataError {
+    let what = format!("cannot open the PostgreSQL at {place}");
+    match failure {
+        Failure { error: MetadataError::Unavailable(reason), remedy: Remedy::Reconnect | Remedy::Rerun }
+            if !reason.contains("TLS") =>
+        {
+            MetadataError::Unavailable(format!("{what}: {reason}"))
+        }
+        Failure { error: MetadataError::Unavailable(reason), .. } => {
+            MetadataError::Unusable(format!("{what}: {reason}"))
+        }
+        Failure { error, .. } => MetadataError::Unusable(format!("{what}: {error}")),
+    }
+}
+
 /// What is said at the start of a server that takes no writes.
 pub(super) fn read_only(place: &dyn std::fmt::Display) -> MetadataError {
     MetadataError::Unusable(format!(

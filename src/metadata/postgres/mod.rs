@@ -89,15 +89,13 @@ pub(super) struct Postgres {
 
 impl Metadata {
     /// Opens the database, which must be there, and brings its schema up to
-    /// this program's version.
+    /// this program's version. Not available is what may be there later.
     pub async fn open_postgres(options: PostgresOptions) -> Result<Self, MetadataError> {
         let maker = Maker::new(&options)?;
         let connection = maker.connect().await.map_err(|refused| match refused {
             Refused::Unusable(error) => error,
             Refused::Replica => failure::read_only(&maker.place()),
-            Refused::Failure(failure) => {
-                MetadataError::Unusable(format!("cannot open the PostgreSQL at {}: {}", maker.place(), failure.error))
-            }
+            Refused::Failure(failure) => failure::not_yet(failure, &maker.place()),
         })?;
         migrate::migrate(&connection.client, maker.place()).await?;
         drop(connection);
