@@ -28,7 +28,7 @@ use crate::support::process::{Daemon, Invocation};
 use crate::support::workdir::WorkDir;
 
 /// What the names of the network namespaces begin with.
-pub const KIND: &str = "engine";
+pub const KIND: &str = "docker";
 
 /// Debian's own client, which fits the engine; another one may come first in PATH.
 const DOCKER: &str = "/usr/bin/docker";

@@ -1,7 +1,7 @@
 //! Hosts that are network namespaces, joined by a switch in a namespace of its
 //! own: nothing of the machine's own network is touched.
 //!
-//! Every namespace is called `KIND-PID-LAB-NAME` and goes when its owner is
+//! Every namespace is called `KIND-PROCESS-LAB-NAME` and goes when its owner is
 //! dropped. What a killed run left behind goes when the next one of its kind
 //! starts.
 
@@ -36,7 +36,7 @@ impl Lab {
         machine::require();
         CLEANED.call_once(|| remove_stale(kind));
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        Self { prefix: format!("{kind}-{}-{number}-", std::process::id()) }
+        Self { prefix: format!("{kind}-{}-{number}-", process(&std::process::id().to_string())) }
     }
 
     /// What the names of its namespaces begin with.
@@ -45,22 +45,24 @@ impl Lab {
     }
 }
 
-/// Deletes namespaces whose process is gone or is another program by now.
+/// Deletes namespaces of a kind whose process is gone.
 pub fn remove_stale(kind: &str) {
-    let own = suite("self");
     for name in namespaces() {
         let rest = name.strip_prefix(kind).and_then(|rest| rest.strip_prefix('-'));
-        let Some(pid) = rest.and_then(|rest| rest.split('-').next()) else { continue };
-        if suite(pid) != own {
+        let Some(owner) = rest.and_then(|rest| rest.split('-').next()) else { continue };
+        let pid = owner.split('.').next().unwrap_or_default();
+        if process(pid) != owner {
             let _ = Command::new("ip").args(["netns", "delete", &name]).output();
         }
     }
 }
 
-/// Which suite a process is: its program's name without the hash that Cargo adds.
-fn suite(pid: &str) -> String {
-    let comm = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
-    comm.trim().split('-').next().unwrap_or_default().to_owned()
+/// A process by its id and the moment of its start, since ids are used again.
+fn process(pid: &str) -> String {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // The name of the program, in brackets, may hold anything.
+    let started = stat.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().nth(19)).unwrap_or_default();
+    format!("{pid}.{started}")
 }
 
 /// Names of all network namespaces of the machine.
