@@ -36,9 +36,7 @@ pub fn dump_through_volume(cluster: &Cluster, s3: &S3) -> String {
 pub fn dump_as_stream(cluster: &Cluster, s3: &S3) {
     s3.make_bucket("backups");
     cluster.apply(&cluster.render("stream"));
-    cluster.wait("a dump from the stream", 150, || {
-        (!dumps(s3, "backups", "database/").is_empty()).then_some(())
-    });
+    cluster.wait("a dump from the stream", 150, || (!dumps(s3, "backups", "database/").is_empty()).then_some(()));
 }
 
 /// The proof that runs each hour, run now.
@@ -55,7 +53,8 @@ pub fn restore(cluster: &Cluster, s3: &S3, bucket: &str) {
     suspend(cluster, "backup-dump");
     suspend(cluster, "backup-stream");
     sql(cluster, "drop table orders; delete from notes");
-    cluster.kubectl(&format!("apply --namespace {NAMESPACE} --kustomize"))
+    cluster
+        .kubectl(&format!("apply --namespace {NAMESPACE} --kustomize"))
         .arg(crate::programs::package("docker/kubernetes/backup/restore"))
         .run();
     cluster.succeeded(&format!("job/backup-restore --namespace {NAMESPACE}"), 120);
@@ -64,7 +63,9 @@ pub fn restore(cluster: &Cluster, s3: &S3, bucket: &str) {
 }
 
 fn suspend(cluster: &Cluster, cron_job: &str) {
-    let patch = format!("patch cronjobs.v1beta1.batch {cron_job} --namespace {NAMESPACE} --patch {{\"spec\":{{\"suspend\":true}}}}");
+    let patch = format!(
+        "patch cronjobs.v1beta1.batch {cron_job} --namespace {NAMESPACE} --patch {{\"spec\":{{\"suspend\":true}}}}"
+    );
     cluster.kubectl(&patch).run();
     cluster.wait("dumps that had begun to end", 60, || {
         let pods = cluster.pods(NAMESPACE, "app.kubernetes.io/name=backup");
@@ -78,6 +79,8 @@ fn dumps(s3: &S3, bucket: &str, prefix: &str) -> Vec<String> {
 }
 
 fn sql(cluster: &Cluster, statement: &str) -> String {
-    let line = format!("exec deployment/database --namespace {NAMESPACE} -- psql -XAtq -v ON_ERROR_STOP=1 --username=shop --command");
+    let line = format!(
+        "exec deployment/database --namespace {NAMESPACE} -- psql -XAtq -v ON_ERROR_STOP=1 --username=shop --command"
+    );
     cluster.kubectl(&line).arg(statement).run().text().trim().to_owned()
 }

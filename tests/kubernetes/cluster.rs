@@ -129,14 +129,17 @@ impl Cluster {
 
     /// What is not as it should be, for a failure's message.
     pub fn tell_story(&self) {
-        for line in ["get pods,pvc,jobs --all-namespaces --output wide", "get events --all-namespaces --sort-by=.lastTimestamp"] {
+        for line in
+            ["get pods,pvc,jobs --all-namespaces --output wide", "get events --all-namespaces --sort-by=.lastTimestamp"]
+        {
             let shown = self.kubectl(line).outcome().text();
             let lines: Vec<&str> = shown.lines().collect();
             tell(&format!("--- kubectl {line}\n{}", lines[lines.len().saturating_sub(60)..].join("\n")));
         }
         for pod in self.get("pods --all-namespaces")["items"].as_array().expect("a list") {
             let (name, namespace) = (name(pod), pod["metadata"]["namespace"].as_str().unwrap_or_default());
-            let logs = self.kubectl(&format!("logs {name} --namespace {namespace} --all-containers --tail=15")).outcome();
+            let logs =
+                self.kubectl(&format!("logs {name} --namespace {namespace} --all-containers --tail=15")).outcome();
             tell(&format!("--- {namespace}/{name}\n{}{}", logs.text(), logs.stderr));
         }
     }

@@ -16,9 +16,11 @@ pub fn load(engine: &Engine) {
     let busybox = "FROM scratch\nCOPY busybox /bin/\nRUN [\"/bin/busybox\", \"--install\", \"/bin\"]\n";
     build(engine, "busybox:1.37", busybox, &[BUSYBOX.as_ref()]);
     // What holds a pod's network: it has to do nothing and to end when told.
-    let pause = "FROM busybox:1.37\nENTRYPOINT [\"sh\", \"-c\", \"trap 'exit 0' TERM; while :; do sleep 3600 & wait; done\"]\n";
+    let pause =
+        "FROM busybox:1.37\nENTRYPOINT [\"sh\", \"-c\", \"trap 'exit 0' TERM; while :; do sleep 3600 & wait; done\"]\n";
     build(engine, "pause:1", pause, &[]);
-    let mounter = "FROM busybox:1.37\nCOPY rclone /usr/bin/\nCOPY ca-certificates.crt /etc/ssl/certs/\nENTRYPOINT [\"rclone\"]\n";
+    let mounter =
+        "FROM busybox:1.37\nCOPY rclone /usr/bin/\nCOPY ca-certificates.crt /etc/ssl/certs/\nENTRYPOINT [\"rclone\"]\n";
     build(engine, "rclone/rclone:1.75.2", mounter, &[&rclone(), CERTIFICATES.as_ref()]);
     let operator = "FROM busybox:1.37\nCOPY kubectl /usr/bin/\n";
     build(engine, "alpine/k8s:1.35.0", operator, &[&kubectl()]);

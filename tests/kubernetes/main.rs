@@ -5,7 +5,7 @@
 //! Started by `tests/kubernetes/run` alone, which prepares the machine. The
 //! steps build on each other, so they are one program and not many tests; each
 //! is timed, and a run that went well writes its record into
-//! `docs/kubernetes.md`.
+//! `docs/kubernetes.md`, with what was not the real thing (`record::STAND_INS`).
 
 #[path = "../support/mod.rs"]
 mod support;
@@ -69,7 +69,8 @@ fn go_through(record: &mut Record, cluster: &Cluster) {
     record.step("the CSI plug-in is known to the kubelet", || volumes::start_driver(cluster));
     record.step("an application's database starts", || backup::start_database(cluster, s3));
     let streams = record.step("volumes of both classes are mounted", || mounts::deploy(cluster, s3));
-    let dumps = record.step("a CronJob dumps each minute through the volume", || backup::dump_through_volume(cluster, s3));
+    let dumps =
+        record.step("a CronJob dumps each minute through the volume", || backup::dump_through_volume(cluster, s3));
     record.step("a CronJob dumps as a stream", || backup::dump_as_stream(cluster, s3));
     record.step("the newest dump is proved to restore", || backup::verify(cluster));
 

@@ -17,7 +17,8 @@ pub const PODS: &str = "172.17.0.0/16";
 pub const SERVICES: &str = "10.96.0.0/16";
 
 /// What a kubelet sets, and to which value.
-const SETTINGS: [(&str, &str); 3] = [("vm/overcommit_memory", "1"), ("kernel/panic", "10"), ("kernel/panic_on_oops", "1")];
+const SETTINGS: [(&str, &str); 3] =
+    [("vm/overcommit_memory", "1"), ("kernel/panic", "10"), ("kernel/panic_on_oops", "1")];
 
 /// A machine that is ready for a kubelet.
 pub struct Node {

@@ -26,9 +26,8 @@ pub fn replace_one(cluster: &Cluster, s3: &S3) {
     storage::verify(s3);
     cluster.wait("its pod to be another", 120, || (uid(cluster)? != old.clone()?).then_some(()));
     cluster.rolled_out(&format!("statefulset/cairn-node --namespace {NAMESPACE}"), 120);
-    let after = cluster.wait("all nodes to be connected again", 60, || {
-        nodes(cluster).filter(|nodes| nodes.values().all(connected))
-    });
+    let after = cluster
+        .wait("all nodes to be connected again", 60, || nodes(cluster).filter(|nodes| nodes.values().all(connected)));
     let ids = |nodes: &BTreeMap<String, Value>| nodes.keys().cloned().collect::<BTreeSet<_>>();
     assert_eq!(ids(&before), ids(&after), "the same nodes are there, and no other");
     let (before, after) = (&before[&gone], &after[&gone]);

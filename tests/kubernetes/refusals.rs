@@ -37,7 +37,8 @@ pub fn missing_secret(cluster: &Cluster) {
     volume(&mut pod, "secrets")["secret"]["secretName"] = json!("forgotten");
     cluster.apply(&pod.to_string());
     cluster.wait("an event about the Secret", 90, || {
-        let events = cluster.get(&format!("events --namespace {NAMESPACE} --field-selector involvedObject.name=missing-secret"));
+        let events =
+            cluster.get(&format!("events --namespace {NAMESPACE} --field-selector involvedObject.name=missing-secret"));
         let events = events["items"].as_array().expect("a list").iter();
         let texts: Vec<String> = events.map(|event| event["message"].to_string()).collect();
         texts.iter().any(|text| text.contains("forgotten") && text.contains("not found")).then_some(())

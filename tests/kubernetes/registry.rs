@@ -43,7 +43,10 @@ impl<'a> Registry<'a> {
         let layer = self.layer("v2");
         let answer = self.curl(&["--head", &format!("http://{}/v2/{IMAGE}/blobs/{layer}", self.address)]);
         let location = answer.lines().find_map(|line| line.strip_prefix("Location: ")).unwrap_or_default();
-        assert!(answer.contains(" 307 ") && location.starts_with(&s3.access().endpoint), "a redirect to Cairn: {answer}");
+        assert!(
+            answer.contains(" 307 ") && location.starts_with(&s3.access().endpoint),
+            "a redirect to Cairn: {answer}"
+        );
         self.pull("v2", &digest);
     }
 

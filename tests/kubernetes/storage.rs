@@ -30,7 +30,9 @@ pub fn make_secrets(cluster: &Cluster) -> PathBuf {
 /// Applies what users apply, and waits until every part is as it was ordered.
 pub fn deploy(cluster: &Cluster) {
     cluster.apply(&cluster.render("cairn"));
-    for part in ["statefulset/cairn-postgres", "deployment/cairn-gateway", "deployment/cairn-worker", "statefulset/cairn-node"] {
+    for part in
+        ["statefulset/cairn-postgres", "deployment/cairn-gateway", "deployment/cairn-worker", "statefulset/cairn-node"]
+    {
         cluster.rolled_out(&format!("{part} --namespace {NAMESPACE}"), 300);
     }
     // The autoscaler keeps two, although nothing measures here how busy they are.
