@@ -225,10 +225,31 @@ fn the_root_key_pair_comes_whole_and_is_never_shown() {
         assert!(!all.contains("hunter2") && !all.contains("admin-name"), "{all}");
     }
 
+    let twice = both.with("CAIRN_ROOT_SECRET_KEY_FILE", "/run/secrets/key");
+    assert_says(&twice.refusal(&["up"]), &["CAIRN_ROOT_SECRET_KEY is set, and so is root_secret_key_file"]);
+    let file =
+        Shell::new().with("CAIRN_ROOT_SECRET_KEY_FILE", "/run/secrets/key").with("CAIRN_ROOT_ACCESS_KEY", "admin");
+    let shown = file.stdout(&["config"]);
+    assert!(shown.contains("root_secret_key_file = \"/run/secrets/key\""), "{shown}");
+    assert_says(&file.refusal(&["up"]), &["the file with the root secret key", "no such file"]);
+
     let odd = Shell::new().with("CAIRN_ROOT_ACCESS_KEY", "admin").with("CAIRN_ROOT_SECRET_KEY", "$(reboot) now");
     let sentence = odd.refusal(&["up"]);
     assert_says(&sentence, &["CAIRN_ROOT_SECRET_KEY", "letters, digits"]);
     assert!(!sentence.contains("reboot"), "{sentence}");
+}
+
+#[test]
+fn a_worker_needs_the_database_and_the_secret_of_a_cluster() {
+    let shell = Shell::new();
+    assert_says(&shell.refusal(&["worker"]), &["the cluster's secret", "--cluster-key-file"]);
+    let refused = shell.refusal(&["worker", "--cluster-key-file", "key"]);
+    assert_says(&refused, &["a worker needs the PostgreSQL", "--metadata"]);
+    let refused = shell.refusal(&["gateway", "--workers", "false"]);
+    assert_says(&refused, &["workers is false (flag --workers)", "SQLite", "--metadata"]);
+    assert_says(&shell.refusal(&["gateway", "--workers", "no"]), &["workers is 'no'", "expected: true or false"]);
+    assert_says(&shell.refusal(&["gateway", "--start-wait", "1 min"]), &["start_wait is '1 min'", "such as 60s"]);
+    assert!(!Path::new(&shell.path("cairn-data")).exists());
 }
 
 #[test]
@@ -434,8 +455,12 @@ fn a_node_without_a_good_token_is_refused_before_anything_is_made() {
         let sentence = Shell::new().with("CAIRN_JOIN", given).refusal(&["node", "--data", &node]);
         assert_says(&sentence, &[words]);
     }
-    assert_says(&shell.refusal(&["node", "--data", &node, "--join-file", "none"]), &["join token", "no such file"]);
+    let folder = shell.path("folder");
+    fs::create_dir(&folder).expect("a folder");
+    assert_says(&shell.refusal(&["node", "--data", &node, "--join-file", &folder]), &["join token", "is a directory"]);
     let noise = shell.write("noise", "hello\n");
+    assert_says(&shell.refusal(&["node", "--data", &node, "--join-file", &noise]), &["every user", "chmod 600"]);
+    fs::set_permissions(&noise, fs::Permissions::from_mode(0o600)).expect("a mode");
     assert_says(&shell.refusal(&["node", "--data", &node, "--join-file", &noise]), &["not a join token"]);
     assert!(!Path::new(&node).exists());
     let sentence = shell.refusal(&["node", "--data", &node]);

@@ -216,7 +216,9 @@ impl Work<'_> {
         let health = HealthLoop::new(metadata.clone(), transfer.clone(), self.epochs.clone(), self.env.clone(), tuning);
         let watch = health.watch();
         let nodes = NodeWatch::new(metadata.clone(), transfer.clone(), watch.clone(), self.env.clone());
-        if !self.only_hears {
+        if self.only_hears {
+            tracing::info!("this gateway leaves repair and deletes to others: `cairn worker` has to run");
+        } else {
             let deletes = DeleteWorker::new(metadata.clone(), transfer.clone(), self.env);
             background.spawn(workers::run(deletes, shutdown.clone()));
             background.spawn(workers::run(ReleaseWorker::new(metadata.clone()), shutdown.clone()));

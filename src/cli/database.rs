@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use super::data_dir::DATABASE;
+use super::progress::Progress;
 use super::settings::{Config, Database};
 use super::{DataDir, Failure, cluster_key, secret_file};
 use crate::admin::Stage;
@@ -19,9 +20,8 @@ use crate::seal::ClusterSecret;
 
 /// Page cache of each of SQLite's connections, in KiB.
 const CACHE_KIB: u32 = 8 << 10;
-/// How often a PostgreSQL that is not there yet is tried, and people are told.
+/// How often a PostgreSQL that is not there yet is tried.
 const TRY_EVERY: Duration = Duration::from_millis(500);
-const TELL_EVERY: Duration = Duration::from_secs(5);
 /// Connections kept for SQLite's readers.
 const READERS: usize = 8;
 
@@ -32,15 +32,22 @@ pub(super) struct Opened {
     pub(super) row: ClusterRow,
 }
 
+/// Who hears what a start waits for: people, and orchestrators.
+#[derive(Clone, Copy)]
+pub(super) struct Told<'a> {
+    pub(super) progress: &'a Progress,
+    pub(super) stage: &'a Stage,
+}
+
 /// Opens the database and checks that it is this cluster's; a new one becomes
 /// it, and so does a new data directory.
-pub(super) async fn open(config: &Config, layout: &DataDir, env: &Env, stage: &Stage) -> Result<Opened, Failure> {
+pub(super) async fn open(config: &Config, layout: &DataDir, env: &Env, told: Told<'_>) -> Result<Opened, Failure> {
     let given = config.cluster_key_file.as_deref();
     let shared = postgres(config)?;
     let (secret, metadata) = match shared.clone() {
         // Whose it is decides whether a secret may be made here.
         Some(address) => {
-            let metadata = wait_for_postgres(address, config.start_wait.0, stage).await?;
+            let metadata = wait_for_postgres(address, config.start_wait.0, told).await?;
             let owner = metadata.read(FindCluster).await.map_err(failed)?;
             (cluster_key::of(given, layout, owner, env)?, metadata)
         }
@@ -56,8 +63,8 @@ pub(super) async fn open(config: &Config, layout: &DataDir, env: &Env, stage: &S
 }
 
 /// Opens a database that other processes may use too, as soon as it is there.
-async fn wait_for_postgres(address: PostgresAddress, patience: Duration, stage: &Stage) -> Result<Metadata, Failure> {
-    let (began, mut told) = (Instant::now(), None::<Instant>);
+async fn wait_for_postgres(address: PostgresAddress, patience: Duration, told: Told<'_>) -> Result<Metadata, Failure> {
+    let (began, mut waits) = (Instant::now(), false);
     loop {
         let error = match Metadata::open_postgres(PostgresOptions::new(address.clone())).await {
             Err(MetadataError::Unavailable(error)) => error,
@@ -68,12 +75,11 @@ async fn wait_for_postgres(address: PostgresAddress, patience: Duration, stage: 
             let tried = if patience.is_zero() { String::new() } else { format!(" (tried for {} s)", waited.as_secs()) };
             return Err(Failure::start(format!("{error}{tried}")));
         }
-        if told.is_none_or(|told| told.elapsed() >= TELL_EVERY) {
-            let within = patience.as_secs();
-            tracing::info!("waiting for the metadata database ({} s of {within} s so far): {error}", waited.as_secs());
-            told = Some(Instant::now());
+        if !std::mem::replace(&mut waits, true) {
+            tracing::info!("waiting for the metadata database, for {} s at most: {error}", patience.as_secs());
         }
-        stage.waits_for(&format!("the metadata database: {error}"));
+        told.progress.step(format!("waiting for the metadata database: {error}"));
+        told.stage.waits_for(&format!("the metadata database: {error}"));
         sleep(TRY_EVERY.min(patience - waited)).await;
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::data_dir::LOCK;
 use super::node::{folder, wait};
 use super::settings::{Config, DataCommand, Environment, Flags};
-use super::{Failure, answer};
+use super::{Failure, answer, slot};
 use crate::admin::{Client, ErrorKind, Health, Probe};
 use crate::node::local::{LocalError, status};
 
@@ -47,7 +47,8 @@ struct Found {
 }
 
 pub(super) fn command(arguments: Arguments, file: Option<PathBuf>) -> Result<(), Failure> {
-    let data = Config::load(arguments.flags, file, Environment::of_process()?)?.config.data;
+    let mut data = Config::load(arguments.flags, file, Environment::of_process()?)?.config.data;
+    slot::find(&mut data)?;
     let found = wait(async { Ok(find(&data).await) })?;
     if arguments.json {
         let text = serde_json::to_string(&found).expect("a struct of flags and strings has a JSON form");

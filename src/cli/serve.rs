@@ -9,12 +9,11 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 
 use super::cluster::{Cluster, Kind, S3, Start};
+use super::database::Told;
 use super::failure::reason;
 use super::progress::Progress;
 use super::settings::{Config, Credentials, Loaded, RootPair};
-use super::{
-    DataDir, Failure, announce, credentials, database, logging, observe, process, reserve, signals, slot,
-};
+use super::{DataDir, Failure, announce, credentials, database, logging, observe, process, reserve, signals, slot};
 use crate::admin::Stage;
 use crate::env::{Env, Shutdown};
 
@@ -67,7 +66,7 @@ async fn run(
     observe::open(config, &stage).await?;
     let progress = Progress::begin("opening the metadata database");
     let starting = async {
-        let opened = database::open(config, &layout, &env, &stage).await?;
+        let opened = database::open(config, &layout, &env, Told { progress: &progress, stage: &stage }).await?;
         let root = credentials::root(given, &layout, &opened.secret)?;
         let s3 = listener.map(|listener| S3 { root: &root, listener });
         let start = Start { config, kind, layout: &layout, env, opened, s3, progress: &progress, stage: &stage };

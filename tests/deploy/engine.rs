@@ -32,7 +32,6 @@ pub const KIND: &str = "docker";
 
 /// Debian's own client, which fits the engine; another one may come first in PATH.
 const DOCKER: &str = "/usr/bin/docker";
-const COMPOSE: &str = "/usr/bin/docker-compose";
 
 const READY_LIMIT: Duration = Duration::from_secs(60);
 const END_LIMIT: Duration = Duration::from_secs(20);
@@ -86,11 +85,12 @@ impl Engine {
         engine
     }
 
-    /// Starts dockerd on the data that is there, and waits until it answers.
+    /// Starts dockerd on the data that is there, and waits until it answers,
+    /// which takes it up to 20 s where it was part of a swarm.
     pub fn power_on(&self) {
         let mut daemon = self.dockerd();
         daemon.wait_until("answer of the engine", READY_LIMIT, || {
-            let asked = self.docker(["version"]).limit_seconds(20).outcome();
+            let asked = self.docker(["version"]).limit_seconds(60).outcome();
             asked.status.success().then_some(())
         });
         *self.daemon() = Some(daemon);
@@ -110,11 +110,6 @@ impl Engine {
     /// A client's command: `docker ARGUMENTS`.
     pub fn docker<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Invocation {
         self.client(DOCKER).args(arguments)
-    }
-
-    /// `docker-compose`, to be run in `folder`.
-    pub fn compose(&self, folder: &Path) -> Invocation {
-        self.client(COMPOSE).current_dir(folder)
     }
 
     /// A program of the test that talks to this engine.

@@ -16,6 +16,7 @@ mod hosts;
 mod machine;
 
 mod built;
+mod document;
 mod engine;
 #[allow(dead_code, reason = "shared with other suites, which use more of it")]
 #[path = "../durability/ledger.rs"]
@@ -24,7 +25,10 @@ mod ledger;
 #[path = "../gateways/load.rs"]
 mod load;
 mod machines;
+mod stack;
 
+mod compose;
 mod engines;
 mod image;
+mod refusals;
 mod swarm;

@@ -48,6 +48,8 @@ pub struct Cluster {
     url: String,
     /// What the gateways log.
     log: &'static str,
+    /// Settings of the gateways besides.
+    variables: &'static [(&'static str, &'static str)],
     /// What may be logged as a warning; none if anything may.
     expected: Option<Vec<&'static str>>,
     work: WorkDir,
@@ -68,11 +70,21 @@ impl Cluster {
         cluster
     }
 
+    /// The same with these variables in the gateways' environment.
+    pub fn start_with(url: &str, gateways: usize, variables: &'static [(&'static str, &'static str)]) -> Self {
+        let mut cluster = Self::empty(url, "debug");
+        cluster.variables = variables;
+        (0..gateways).for_each(|_| cluster.add_gateway());
+        cluster.add_nodes(NODES);
+        cluster.wait_whole();
+        cluster
+    }
+
     /// Nothing yet but a secret for its gateways.
     fn empty(url: &str, log: &'static str) -> Self {
         let work = WorkDir::new("gateways");
         write_private(&work.join("shared.key"), &random(rand::random(), 32));
-        Self { gateways: Vec::new(), nodes: Vec::new(), url: url.to_owned(), log, expected: None, work }
+        Self { gateways: Vec::new(), nodes: Vec::new(), url: url.to_owned(), log, variables: &[], expected: None, work }
     }
 
     /// From now on a warning or an error is a fault, unless it holds one of these.
@@ -88,6 +100,7 @@ impl Cluster {
             folder: self.work.path().to_owned(),
             url: self.url.clone(),
             log: self.log,
+            variables: self.variables,
             key,
             s3: free_port(),
             door: free_port(),
@@ -108,6 +121,20 @@ impl Cluster {
         for gateway in self.gateways.iter().filter(|gateway| gateway.runs()) {
             gateway.wait_for_nodes(self.nodes.len());
         }
+    }
+
+    /// `cairn worker` on the same database and the same secret, not started yet.
+    pub fn worker(&self) -> Invocation {
+        let door = format!("127.0.0.1:{}", free_port());
+        Invocation::new(CAIRN, self.work.path())
+            .args(["worker", "--metadata", &self.url, "--node-door", &door, "--cluster-key-file"])
+            .arg(self.work.join("shared.key"))
+            .env("CAIRN_DATA", self.work.join("worker"))
+    }
+
+    /// Its folder.
+    pub fn work(&self) -> &WorkDir {
+        &self.work
     }
 
     /// A client of every gateway.
@@ -165,6 +192,7 @@ struct Place {
     folder: PathBuf,
     url: String,
     log: &'static str,
+    variables: &'static [(&'static str, &'static str)],
     key: PathBuf,
     s3: u16,
     door: u16,
@@ -183,6 +211,8 @@ impl Place {
             .arg("--data")
             .arg(self.data())
             .env("CAIRN_LOG", self.log);
+        let invocation =
+            self.variables.iter().fold(invocation, |invocation, (name, value)| invocation.env(name, value));
         // Each of the ways in which people say where the database is.
         let invocation = match self.number {
             0 => invocation.env("CAIRN_METADATA", &self.url),
@@ -347,13 +377,22 @@ impl Node {
         self.daemon.pid()
     }
 
-    /// How it stands with each door that it knows.
-    pub fn doors(&self) -> Vec<(String, bool)> {
+    /// Its name.
+    pub fn id(&self) -> String {
+        let status = self.status();
+        status["node"].as_str().expect("a node has a name").to_owned()
+    }
+
+    fn status(&self) -> Value {
         let data = self.folder.join(format!("node-{}", self.number));
         let asked =
             Invocation::new(CAIRN, &self.folder).args(["node", "status", "--json", "--data"]).arg(data).outcome();
-        let status: Value = serde_json::from_slice(&asked.stdout).unwrap_or_default();
-        let doors = status["doors"].as_array().cloned().unwrap_or_default();
+        serde_json::from_slice(&asked.stdout).unwrap_or_default()
+    }
+
+    /// How it stands with each door that it knows.
+    pub fn doors(&self) -> Vec<(String, bool)> {
+        let doors = self.status()["doors"].as_array().cloned().unwrap_or_default();
         doors
             .iter()
             .map(|door| (door["door"].as_str().unwrap_or_default().to_owned(), door["state"] == "connected"))

@@ -26,3 +26,5 @@ mod failover;
 mod outages;
 mod refusals;
 mod trouble;
+mod waiting;
+mod worker;

@@ -38,6 +38,7 @@ impl Desk {
             .arg(self.work.join("data"))
             .args(arguments)
             .env("CAIRN_LOG", "debug")
+            .env("CAIRN_START_WAIT", "0s")
     }
 
     /// With the cluster's secret.

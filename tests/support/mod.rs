@@ -5,6 +5,7 @@
 pub mod cairn;
 pub mod client;
 pub mod data;
+pub mod http;
 pub mod mount;
 pub mod process;
 pub mod workdir;

@@ -18,3 +18,4 @@ mod leaving;
 mod moving;
 mod operator;
 mod readme;
+mod secrets;
