@@ -127,10 +127,8 @@ fn files_that_are_named_are_mounted() {
 fn secret_files(spec: &Value, container: &Value) -> BTreeSet<String> {
     let mut files = BTreeSet::new();
     for mount in list(container, "volumeMounts") {
-        let volume = list(spec, "volumes").iter().find(|one| text(one, "name") == text(mount, "name")).expect("a volume");
-        if volume["secret"].is_null() {
-            continue;
-        }
+        let volume = list(spec, "volumes").iter().find(|one| text(one, "name") == text(mount, "name"));
+        let Some(volume) = volume.filter(|volume| !volume["secret"].is_null()) else { continue };
         let named: Vec<&str> = list(volume, "secret/items").iter().map(|item| text(item, "path")).collect();
         // What `cairn secrets create` makes.
         let all = ["cluster.key", "join.token", "access-key", "secret-key"];

@@ -17,11 +17,11 @@ dump() {
   local name partial
   name=$(date -u +%Y%m%dT%H%M%SZ).dump
   partial=$folder/$name.partial
-  trap 'rm -f "$partial"' EXIT
+  # What an earlier one left that failed or was killed.
+  rm -f "$folder"/*.partial
   # Through a pipe: pg_dump would seek in a file.
   pg_dump --format=custom | cat >"$partial"
   mv "$partial" "$folder/$name"
-  trap - EXIT
   say "$name, $(stat -c %s "$folder/$name") bytes"
 }
 

@@ -119,6 +119,7 @@ failureThreshold: 6
   "memory" "256MiB"
   "start_wait" "120s"
   "log_format" "json" }}
+{{- with .Values.scheme }}{{ $_ := set $settings "scheme" . }}{{ end }}
 {{- include "cairn.toml" (mergeOverwrite $settings .Values.worker.config) }}
 {{- end }}
 
@@ -126,7 +127,6 @@ failureThreshold: 6
 {{- $settings := dict
   "join_file" "/run/secrets/cairn/join.token"
   "observe" "0.0.0.0:9102"
-  "start_wait" "120s"
   "log_format" "json" }}
 {{- with .Values.nodes.capacity }}{{ $_ := set $settings "capacity" . }}{{ end }}
 {{- include "cairn.toml" (mergeOverwrite $settings .Values.nodes.config) }}
