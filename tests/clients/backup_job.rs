@@ -117,10 +117,8 @@ fn dumps_through_the_pipe_are_whole_or_not_there() {
 
 /// Both containers of the pod at once; the status is that of the one that stores.
 fn stream(visit: &Visit, database: &Database<'_>, hand_over: &Path, name: &str) -> Invocation {
-    let scripts: Vec<PathBuf> = ["produce.sh", "store.sh"]
-        .iter()
-        .map(|name| kubernetes::file(&format!("backup/stream/{name}")))
-        .collect();
+    let scripts: Vec<PathBuf> =
+        ["produce.sh", "store.sh"].iter().map(|name| kubernetes::file(&format!("backup/stream/{name}"))).collect();
     let both = "sh \"$0\" & sh \"$1\"; status=$?; wait; exit $status";
     let call = rclone(visit, "/bin/sh").args(["-c", both]).args(scripts);
     database

@@ -49,9 +49,8 @@ fn what_is_left_in_the_cache_is_uploaded_by_the_next_mount() {
     let mount = Mount::by_csi_driver(&visit, RCLONE_NEW, &strs(&options));
     // Not the hook: whoever looks at such a file before it is uploaded may see it
     // empty in the mount (rclone 1.75), though it is whole in the bucket.
-    let uploaded = poll(Duration::from_secs(60), Duration::from_millis(200), || {
-        (visit.keys("") == ["report.txt"]).then_some(())
-    });
+    let uploaded =
+        poll(Duration::from_secs(60), Duration::from_millis(200), || (visit.keys("") == ["report.txt"]).then_some(()));
     assert!(uploaded.is_some(), "the next mount of the volume uploads what was left");
     mount.unmount_at_once();
     let stored = visit.aws(&["s3", "cp", &format!("s3://{}/report.txt", visit.bucket), "-"]);

@@ -40,7 +40,7 @@ fn one_machine_runs_everything() {
 
 #[test]
 fn one_container_serves() {
-    let stack = Stack::new();
+    let stack = Stack::of_cairn_alone();
     stack.write("credentials", "");
     stack.shell(&format!("export CAIRN_S3_PORT=9010\n{}", crate::document::blocks_below("One container")));
     let printed = stack.shell("cat s3.env");
@@ -116,7 +116,8 @@ fn a_dump_that_is_damaged_is_found(stack: &Stack) {
     stack.shell(
         "aws='aws --endpoint-url http://127.0.0.1:9000 s3'\n\
          newest=$(docker compose exec -T backup backup list | tail -n 1 | tr -d '\\r')\n\
-         $aws cp s3://backups/shop/$newest - | head -c 20000 | $aws cp - s3://backups/shop/9999-damaged.dump\n\
+         $aws cp --quiet s3://backups/shop/$newest whole.dump\n\
+         head -c 20000 whole.dump | $aws cp - s3://backups/shop/9999-damaged.dump\n\
          if docker compose exec -T backup backup check; then echo 'a damaged dump passes' >&2; exit 1; fi\n\
          docker compose exec -T backup backup check $newest\n\
          if docker compose exec -T backup backup restore; then echo 'a damaged dump is restored' >&2; exit 1; fi\n\
@@ -151,9 +152,7 @@ fn redirects_lead_to_a_gateway(stack: &Stack, digest: &str) {
     let address = "172.17.0.1";
     stack.write(
         ".env",
-        &format!(
-            "CAIRN_BIND=0.0.0.0\nREGISTRY_REDIRECT_DISABLE=false\nREGISTRY_S3_ENDPOINT=http://{address}:9000\n"
-        ),
+        &format!("CAIRN_BIND=0.0.0.0\nREGISTRY_REDIRECT_DISABLE=false\nREGISTRY_S3_ENDPOINT=http://{address}:9000\n"),
     );
     stack.shell("docker compose up -d --scale node=12");
     stack.wait_for_health("registry");
@@ -162,7 +161,8 @@ fn redirects_lead_to_a_gateway(stack: &Stack, digest: &str) {
     let manifest: Value = serde_json::from_slice(&manifest).expect("a manifest is JSON");
     let layer = manifest["layers"][0]["digest"].as_str().expect("an image has a layer");
     let url = format!("http://127.0.0.1:5000/v2/cairn/blobs/{layer}");
-    let head = stack.program("curl").args(["--silent", "--dump-header", "-", "--output", "/dev/null", &url]).run().text();
+    let head =
+        stack.program("curl").args(["--silent", "--dump-header", "-", "--output", "/dev/null", &url]).run().text();
     assert!(head.starts_with("HTTP/1.1 307"), "{head}");
     assert!(head.contains(&format!("Location: http://{address}:9000/images/")), "{head}");
 }

@@ -22,9 +22,11 @@ const PAGES: [&str; 3] = ["docs/deploy.md", "docs/deploy-swarm.md", "docs/kubern
 fn the_readmes_commands_are_those_of_the_pages() {
     let section = README.split_once("\n## Deploy\n").expect("the README has it").1;
     let section = section.split_once("\n## ").map_or(section, |(section, _)| section);
-    let blocks: Vec<&str> = section.split("```sh\n").skip(1).filter_map(|rest| Some(rest.split_once("```")?.0)).collect();
+    let blocks: Vec<&str> =
+        section.split("```sh\n").skip(1).filter_map(|rest| Some(rest.split_once("```")?.0)).collect();
     assert_eq!(blocks.len(), 3, "Compose, Swarm and Kubernetes");
-    let read = |page: &str| std::fs::read_to_string(repository().join(page)).unwrap_or_else(|error| panic!("{page}: {error}"));
+    let read =
+        |page: &str| std::fs::read_to_string(repository().join(page)).unwrap_or_else(|error| panic!("{page}: {error}"));
     let pages = PAGES.map(read);
     for block in blocks {
         assert!(pages.iter().any(|page| page.contains(block)), "no page has these commands:\n{block}");

@@ -96,6 +96,12 @@ impl Engine {
         *self.daemon() = Some(daemon);
     }
 
+    /// The same in another network, as after a restart of the machine.
+    pub fn power_on_at(&mut self, host: &Arc<Host>) {
+        self.network = Network::Host(host.clone());
+        self.power_on();
+    }
+
     /// Ends the engine, its containers and all their processes at once, as
     /// when a machine loses its power. Data stays.
     pub fn power_off(&self) {

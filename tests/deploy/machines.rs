@@ -11,7 +11,6 @@ const NETWORK: [u8; 3] = [192, 168, 77];
 
 /// A network of machines.
 pub struct Machines {
-    lab: Lab,
     switch: Switch,
     user: Host,
     machines: Vec<Machine>,
@@ -29,7 +28,7 @@ impl Machines {
         let lab = Lab::of(KIND);
         let switch = Switch::new(&lab, "switch", NETWORK);
         let user = switch.host(&lab, "user", 100);
-        let mut machines = Self { lab, switch, user, machines: Vec::new() };
+        let mut machines = Self { switch, user, machines: Vec::new() };
         (0..count).for_each(|_| machines.add());
         machines
     }
@@ -37,10 +36,29 @@ impl Machines {
     /// One more machine.
     pub fn add(&mut self) {
         let number = self.machines.len() + 1;
-        let name = format!("machine{number}");
-        let host = Arc::new(self.switch.host(&self.lab, &name, number as u8));
-        let engine = Engine::start_on(&host, &name, &[]);
+        let host = self.plug_in(number);
+        let engine = Engine::start_on(&host, &name(number), &[]);
         self.machines.push(Machine { engine, host });
+    }
+
+    /// A machine loses its power: nobody hears a last word of it. Its disk stays.
+    pub fn power_off(&mut self, number: usize) {
+        let machine = &self.machines[number - 1];
+        let port = machine.host.plug().port;
+        self.switch.space().ip(&format!("link delete {port}"));
+        machine.engine.power_off();
+    }
+
+    /// It comes back with its disk, and with nothing that a kernel keeps.
+    pub fn power_on(&mut self, number: usize) {
+        let host = self.plug_in(number);
+        let machine = &mut self.machines[number - 1];
+        machine.host = host.clone();
+        machine.engine.power_on_at(&host);
+    }
+
+    fn plug_in(&self, number: usize) -> Arc<Host> {
+        Arc::new(self.switch.host(&Lab::of(KIND), &name(number), number as u8))
     }
 
     pub fn all(&self) -> &[Machine] {
@@ -65,19 +83,8 @@ impl Machine {
     pub fn address(&self) -> String {
         self.host.address().to_string()
     }
+}
 
-    /// It loses its power: nobody hears a last word of it.
-    pub fn power_off(&self) {
-        self.cable("down");
-        self.engine.power_off();
-    }
-
-    pub fn power_on(&self) {
-        self.cable("up");
-        self.engine.power_on();
-    }
-
-    fn cable(&self, state: &str) {
-        self.host.switch().ip(&format!("link set {} {state}", self.host.plug().port));
-    }
+fn name(number: usize) -> String {
+    format!("machine{number}")
 }

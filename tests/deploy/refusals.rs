@@ -117,21 +117,29 @@ fn a_text_that_is_no_token_is_refused() {
 }
 
 #[test]
-fn a_volume_of_another_cluster_is_left_alone() {
+fn a_node_stays_with_its_cluster() {
     make_secrets("ours");
     make_secrets("theirs");
-    let with = |secrets: &str| format!("{secrets}:/secrets:ro");
-    let (ours, theirs) = (with("ours"), with("theirs"));
-    let token = "CAIRN_JOIN_FILE=/secrets/join.token";
+    engine().docker(["network", "create", "lan"]).run();
+    let secrets = "CAIRN_CLUSTER_KEY_FILE=/secrets/cluster.key";
+    let token = "CAIRN_JOIN_TOKEN_FILE=/secrets/join.token";
+    let options =
+        ["--network=lan", "--network-alias=cairn-door", "--volume=ours:/secrets:ro", "--env", secrets, "--env", token];
+    let gateway = Running::start("door", &options, &["gateway", "--door-name", "cairn-door:9100"]);
+    gateway.wait_for_line("serves S3");
     let node = ["node", "--capacity", "1GB"];
-    {
-        let options = ["--volume", "a-node:/data", "--volume", &ours, "--env", token];
-        Running::start("ours", &options, &node).wait_for_line("dials cluster");
-    }
-    let sentence = refusal(&["--volume", "a-node:/data", "--volume", &theirs, "--env", token], &node);
-    assert!(sentence.contains("cluster"), "{sentence}");
-    let options = ["--volume", "a-node:/data", "--volume", &ours, "--env", token];
-    Running::start("ours", &options, &node).wait_for_line("dials cluster");
+    let options = |data, secrets| ["--network=lan", data, secrets, "--env=CAIRN_JOIN_FILE=/secrets/join.token"];
+    let (data, ours, theirs) = ("--volume=a-node:/data", "--volume=ours:/secrets:ro", "--volume=theirs:/secrets:ro");
+
+    Running::start("member", &options(data, ours), &node).wait_for_line("joined cluster");
+    let sentence = refusal(&options(data, theirs), &node);
+    assert!(sentence.contains("the token is for another cluster"), "{sentence}");
+    Running::start("member", &options(data, ours), &node).wait_for_line("connected");
+
+    // A fresh one with a token of others, at a door that is none of theirs.
+    let stranger = Running::start("stranger", &options("--volume=fresh:/data", theirs), &node);
+    assert_eq!(stranger.exit_code(), "1");
+    stranger.wait_for_line("the node could not join: this is not a door of the cluster that this node belongs to");
 }
 
 #[test]
@@ -159,7 +167,10 @@ fn one_volume_is_for_one_container_unless_each_takes_a_folder() {
 fn an_unknown_key_of_a_mounted_file_is_named() {
     let path = file("cairn.toml", "lisen = \"0.0.0.0:9000\"\n", 0o644);
     let sentence = refusal(&["--volume", &format!("{path}:/etc/cairn/cairn.toml:ro")], &["up"]);
-    assert!(sentence.contains("/etc/cairn/cairn.toml has the unknown key 'lisen': did you mean 'listen'?"), "{sentence}");
+    assert!(
+        sentence.contains("/etc/cairn/cairn.toml has the unknown key 'lisen': did you mean 'listen'?"),
+        "{sentence}"
+    );
 }
 
 #[test]

@@ -37,11 +37,17 @@ pub struct Stack {
 impl Stack {
     /// Nothing runs yet.
     pub fn new() -> Self {
+        let stack = Self::of_cairn_alone();
+        for image in other_images() {
+            stack.engine.docker(["load", "--quiet", "--input"]).arg(image).limit_seconds(300).run();
+        }
+        stack
+    }
+
+    /// The same without the images that only `compose.yml` needs.
+    pub fn of_cairn_alone() -> Self {
         let engine = Engine::start();
         built::load(&engine);
-        for image in other_images() {
-            engine.docker(["load", "--quiet", "--input"]).arg(image).limit_seconds(300).run();
-        }
         let clone = engine.work().folder("clone");
         copy(&built::repository().join("docker"), &clone);
         // The home folder of programs that the engine's clients are.
@@ -68,7 +74,7 @@ impl Stack {
     }
 
     fn run(&self, script: &str) -> String {
-        let shell = self.engine.invoke("/bin/bash").args(["-euo", "pipefail", "-c", script]);
+        let shell = self.program("bash").args(["-euo", "pipefail", "-c", script]);
         let shell = shell.env("DOCKER_HOST", self.engine.address()).env("PATH", "/usr/bin:/bin:/usr/sbin:/sbin");
         shell.current_dir(&self.clone).limit_seconds(LIMIT_SECONDS).run().text()
     }
@@ -106,9 +112,8 @@ impl Stack {
     pub fn wait_for_health(&self, service: &str) {
         for container in self.containers(service) {
             let status = || self.inspect(&container, "{{.State.Health.Status}}");
-            let healthy = poll(Duration::from_secs(120), Duration::from_millis(250), || {
-                (status() == "healthy").then_some(())
-            });
+            let healthy =
+                poll(Duration::from_secs(120), Duration::from_millis(250), || (status() == "healthy").then_some(()));
             let story = || self.inspect(&container, "{{json .State.Health}}");
             healthy.unwrap_or_else(|| panic!("a container of {service} is not healthy: {}", story()));
         }
@@ -121,7 +126,7 @@ impl Stack {
 
     /// A program in the engine's network.
     pub fn program(&self, name: &str) -> Invocation {
-        self.engine.invoke(Path::new("/usr/bin").join(name))
+        self.engine.space().invoke(Path::new("/usr/bin").join(name), self.engine.work().path())
     }
 }
 

@@ -39,7 +39,7 @@ fn a_worker_repairs_what_gateways_leave_to_it() {
     for lost in 0..2 {
         let id = cluster.nodes[lost].id();
         cluster.nodes[lost].kill();
-        cluster.gateways[0].operator(&["nodes", "forget", &id, "--force"]);
+        cluster.gateways[0].operator(&["nodes", "forget", &id, "--force", "--yes"]);
     }
     assert_eq!(segments(&cluster, 0)["passes"], 0, "no gateway looks after the segments");
 

@@ -44,7 +44,8 @@ fn parts(objects: &[Value]) -> Vec<(&Value, &Value, &str)> {
 fn ports_users_and_paths_are_the_images() {
     for (from, objects) in clusters() {
         for (spec, container, command) in parts(objects) {
-            let ports: Vec<u64> = list(container, "ports").iter().filter_map(|port| port["containerPort"].as_u64()).collect();
+            let ports: Vec<u64> =
+                list(container, "ports").iter().filter_map(|port| port["containerPort"].as_u64()).collect();
             let wanted: &[u64] = match command {
                 "gateway" => &[9000, 9100, 9102],
                 "worker" => &[9100, 9102],
@@ -69,7 +70,11 @@ fn there_is_time_to_drain() {
             let grace = at(spec, "terminationGracePeriodSeconds").as_u64().expect("a time to end");
             let before = at(container, "lifecycle/preStop/sleep/seconds").as_u64().unwrap_or(0);
             assert!(grace >= before + 10 + 5, "{from}: {command} needs 10 s after {before} s and gets {grace}");
-            assert_eq!(before > 0, command == "gateway", "{from}: only {command} behind a Service waits before it ends");
+            assert_eq!(
+                before > 0,
+                command == "gateway",
+                "{from}: only {command} behind a Service waits before it ends"
+            );
         }
     }
 }
@@ -78,7 +83,11 @@ fn there_is_time_to_drain() {
 fn probes_ask_the_observe_port() {
     for (from, objects) in clusters() {
         for (_, container, command) in parts(objects) {
-            for (probe, path) in [("startupProbe", "/health/live"), ("livenessProbe", "/health/live"), ("readinessProbe", "/health/ready")] {
+            for (probe, path) in [
+                ("startupProbe", "/health/live"),
+                ("livenessProbe", "/health/live"),
+                ("readinessProbe", "/health/ready"),
+            ] {
                 let wanted = json!({"path": path, "port": "observe"});
                 assert_eq!(at(container, &format!("{probe}/httpGet")), &wanted, "{from}: {command}");
             }
@@ -117,7 +126,11 @@ fn a_node_is_its_volume() {
             let nodes = find(objects, "DaemonSet/cairn-node").expect("nodes");
             let volumes = list(nodes, "spec/template/spec/volumes");
             let data = volumes.iter().find(|volume| text(volume, "name") == "data").expect("a volume for data");
-            assert_eq!(text(data, "hostPath/type"), "Directory", "{from}: a disk that is not mounted must not become a folder");
+            assert_eq!(
+                text(data, "hostPath/type"),
+                "Directory",
+                "{from}: a disk that is not mounted must not become a folder"
+            );
         }
     }
 }
@@ -129,7 +142,8 @@ fn capacity_fits_the_volume() {
     for (from, objects) in clusters() {
         let Some(nodes) = find(objects, "StatefulSet/cairn-node") else { continue };
         let size = bytes(text(nodes, "spec/volumeClaimTemplates/0/spec/resources/requests/storage"));
-        let map = render::of_kind(objects, "ConfigMap").find(|map| text(map, "metadata/name").starts_with("cairn-node"));
+        let map =
+            render::of_kind(objects, "ConfigMap").find(|map| text(map, "metadata/name").starts_with("cairn-node"));
         let settings: toml::Table = text(map.expect("their file"), "data/cairn.toml").parse().expect("TOML");
         let capacity = bytes(settings["capacity"].as_str().expect("a size").trim_end_matches('B'));
         assert!(capacity * 100 <= size * 95, "{from}: {capacity} of {size} bytes");
@@ -157,7 +171,9 @@ fn sqlite_is_for_one() {
         let gateway = find(objects, "Deployment/cairn-gateway").expect("a gateway");
         assert_eq!(at(gateway, "spec/replicas"), 1, "{from}");
         assert_eq!(text(gateway, "spec/strategy/type"), "Recreate", "{from}");
-        for absent in ["Deployment/cairn-worker", "PodDisruptionBudget/cairn-gateway", "HorizontalPodAutoscaler/cairn-gateway"] {
+        for absent in
+            ["Deployment/cairn-worker", "PodDisruptionBudget/cairn-gateway", "HorizontalPodAutoscaler/cairn-gateway"]
+        {
             assert!(find(objects, absent).is_none(), "{from} has {absent}");
         }
         assert!(find(objects, "PersistentVolumeClaim/cairn-gateway").is_some(), "{from}");

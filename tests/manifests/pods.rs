@@ -57,7 +57,10 @@ fn none_has_privileges() {
             unless(at(pod.spec, "securityContext/runAsNonRoot") == true, "may run as root"),
             unless(at(pod.spec, "securityContext/runAsUser").as_u64().is_some_and(|user| user > 0), "names no user"),
             unless(text(pod.spec, "securityContext/seccompProfile/type") == "RuntimeDefault", "has no seccomp profile"),
-            unless(pod.spec["hostNetwork"].is_null() && pod.spec["hostPID"].is_null(), "shares the machine's namespaces"),
+            unless(
+                pod.spec["hostNetwork"].is_null() && pod.spec["hostPID"].is_null(),
+                "shares the machine's namespaces",
+            ),
         ]
         .into_iter()
         .flatten()
@@ -130,7 +133,11 @@ fn secrets_are_not_for_everybody() {
             let mode = at(volume, "secret/defaultMode").as_u64();
             !volume["secret"].is_null() && mode.is_none_or(|mode| mode & 0o007 != 0)
         };
-        list(pod.spec, "volumes").iter().filter(open).map(|volume| format!("{} may be read by all", text(volume, "name"))).collect()
+        list(pod.spec, "volumes")
+            .iter()
+            .filter(open)
+            .map(|volume| format!("{} may be read by all", text(volume, "name")))
+            .collect()
     });
 }
 
@@ -143,7 +150,8 @@ fn probes_and_services_name_ports_that_are_there() {
             for probe in ["startupProbe", "livenessProbe", "readinessProbe"] {
                 for kind in ["httpGet", "tcpSocket"] {
                     let port = text(container, &format!("{probe}/{kind}/port"));
-                    complaints.extend(unless(port.is_empty() || ports.contains(port), &format!("{probe} asks port {port}")));
+                    complaints
+                        .extend(unless(port.is_empty() || ports.contains(port), &format!("{probe} asks port {port}")));
                 }
             }
         }
@@ -156,7 +164,10 @@ fn probes_and_services_name_ports_that_are_there() {
             complaints.extend(unless(!behind.is_empty(), &format!("{from}: no pod is behind {}", title(service))));
             for port in list(service, "spec/ports").iter().map(|port| text(port, "targetPort")) {
                 let all = behind.iter().all(|template| has_port(template, port));
-                complaints.extend(unless(all, &format!("{from}: {} leads to a port {port} that not all pods have", title(service))));
+                complaints.extend(unless(
+                    all,
+                    &format!("{from}: {} leads to a port {port} that not all pods have", title(service)),
+                ));
             }
         }
     }
@@ -179,14 +190,19 @@ fn has_port(template: &Value, port: &str) -> bool {
 fn budgets_policies_and_scalers_mean_pods_that_are_there() {
     let mut complaints = Vec::new();
     for (from, objects) in render::all() {
-        for (kind, path) in [("PodDisruptionBudget", "spec/selector/matchLabels"), ("NetworkPolicy", "spec/podSelector/matchLabels")] {
+        for (kind, path) in
+            [("PodDisruptionBudget", "spec/selector/matchLabels"), ("NetworkPolicy", "spec/podSelector/matchLabels")]
+        {
             for object in render::of_kind(objects, kind) {
                 let behind = selected(objects, at(object, path));
                 complaints.extend(unless(!behind.is_empty(), &format!("{from}: {} means no pod", title(object))));
                 for rule in list(object, "spec/ingress") {
                     for port in list(rule, "ports").iter().filter_map(|port| port["port"].as_str()) {
                         let known = behind.iter().all(|template| has_port(template, port));
-                        complaints.extend(unless(known, &format!("{from}: {} opens a port {port} that is not there", title(object))));
+                        complaints.extend(unless(
+                            known,
+                            &format!("{from}: {} opens a port {port} that is not there", title(object)),
+                        ));
                     }
                 }
             }
@@ -195,7 +211,10 @@ fn budgets_policies_and_scalers_mean_pods_that_are_there() {
             let name = text(scaler, "spec/scaleTargetRef/name");
             let target = render::of_kind(objects, "Deployment").find(|object| text(object, "metadata/name") == name);
             let replicas = target.map(|object| &object["spec"]["replicas"]);
-            complaints.extend(unless(replicas.is_some_and(Value::is_null), &format!("{from}: {name} has replicas and a scaler")));
+            complaints.extend(unless(
+                replicas.is_some_and(Value::is_null),
+                &format!("{from}: {name} has replicas and a scaler"),
+            ));
         }
     }
     none_of(complaints);
@@ -210,7 +229,10 @@ fn selectors_match_their_own_pods_and_no_others() {
                 continue;
             }
             let behind = selected(objects, at(object, "spec/selector/matchLabels"));
-            complaints.extend(unless(behind.len() == 1, &format!("{from}: {} selects {} templates", title(object), behind.len())));
+            complaints.extend(unless(
+                behind.len() == 1,
+                &format!("{from}: {} selects {} templates", title(object), behind.len()),
+            ));
         }
     }
     none_of(complaints);

@@ -37,7 +37,11 @@ pub fn script(name: &str, work: &WorkDir) -> Invocation {
 /// `helm template` on the chart, to wherever it leads.
 pub fn helm(work: &WorkDir, arguments: &[&str]) -> Outcome {
     let call = Invocation::new(program("helm"), work.path());
-    call.args(["template", "cairn"]).arg(root().join("chart")).args(["--kube-version", KUBERNETES]).args(arguments).outcome()
+    call.args(["template", "cairn"])
+        .arg(root().join("chart"))
+        .args(["--kube-version", KUBERNETES])
+        .args(arguments)
+        .outcome()
 }
 
 /// All of them, rendered once.
@@ -86,7 +90,8 @@ fn kustomizations() -> Vec<String> {
             let name = folder.strip_prefix(root()).expect("below the root");
             found.push(name.to_str().expect("UTF-8").to_owned());
         }
-        let entries = std::fs::read_dir(&folder).expect("a readable folder").map(|entry| entry.expect("an entry").path());
+        let entries =
+            std::fs::read_dir(&folder).expect("a readable folder").map(|entry| entry.expect("an entry").path());
         folders.extend(entries.filter(|path| path.is_dir()));
     }
     assert!(found.len() >= 10, "only {found:?}");
@@ -103,7 +108,8 @@ pub fn documents(work: &WorkDir, texts: &BTreeMap<String, String>) -> Renders {
         names.insert(path.to_str().expect("UTF-8").to_owned(), name.clone());
         call = call.arg(&path);
     }
-    let parsed: BTreeMap<String, Vec<Value>> = serde_json::from_str(&call.run().text()).expect("the script prints JSON");
+    let parsed: BTreeMap<String, Vec<Value>> =
+        serde_json::from_str(&call.run().text()).expect("the script prints JSON");
     parsed.into_iter().map(|(path, objects)| (names[&path].clone(), objects)).collect()
 }
 

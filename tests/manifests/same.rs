@@ -48,7 +48,8 @@ fn a_difference_is_noticed() {
     for (title, object) in &left {
         differences(title, object, &right[title], &mut complaints);
     }
-    let wanted = "Deployment/cairn-gateway/spec/template/spec/terminationGracePeriodSeconds: 30 in one, 31 in the other";
+    let wanted =
+        "Deployment/cairn-gateway/spec/template/spec/terminationGracePeriodSeconds: 30 in one, 31 in the other";
     assert_eq!(complaints, [wanted]);
 }
 
@@ -56,7 +57,9 @@ fn a_difference_is_noticed() {
 fn plain(objects: &[Value]) -> BTreeMap<String, Value> {
     let hashed: BTreeMap<String, String> = render::of_kind(objects, "ConfigMap")
         .map(|map| text(map, "metadata/name").to_owned())
-        .filter_map(|name| Some((name.clone(), name.rsplit_once('-').filter(|(_, hash)| hash.len() == 10)?.0.to_owned())))
+        .filter_map(|name| {
+            Some((name.clone(), name.rsplit_once('-').filter(|(_, hash)| hash.len() == 10)?.0.to_owned()))
+        })
         .collect();
     let plain = objects.iter().map(|object| {
         let mut object = object.clone();

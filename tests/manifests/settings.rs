@@ -17,7 +17,8 @@ impl Reference {
     /// As `cairn config --reference` lists them.
     fn read() -> Self {
         let work = WorkDir::new("reference");
-        let text = Invocation::new(env!("CARGO_BIN_EXE_cairn"), work.path()).args(["config", "--reference"]).run().text();
+        let text =
+            Invocation::new(env!("CARGO_BIN_EXE_cairn"), work.path()).args(["config", "--reference"]).run().text();
         let mut settings = BTreeMap::new();
         for section in text.split("\n## `").skip(1) {
             let (name, rest) = section.split_once('`').expect("a name ends");
@@ -70,7 +71,8 @@ fn toml_of(objects: &[Value], spec: &Value, container: &Value) -> toml::Table {
     let mounted = list(container, "volumeMounts").iter().find(|mount| text(mount, "mountPath") == "/etc/cairn");
     let volume = text(mounted.expect("a folder /etc/cairn"), "name");
     let volume = list(spec, "volumes").iter().find(|one| text(one, "name") == volume).expect("its volume");
-    let map = render::of_kind(objects, "ConfigMap").find(|map| text(map, "metadata/name") == text(volume, "configMap/name"));
+    let map =
+        render::of_kind(objects, "ConfigMap").find(|map| text(map, "metadata/name") == text(volume, "configMap/name"));
     let text = text(map.expect("the ConfigMap is there"), "data/cairn.toml");
     text.parse().unwrap_or_else(|error| panic!("{error} in\n{text}"))
 }
@@ -87,7 +89,8 @@ fn every_setting_is_known() {
         for variable in list(container, "env").iter().map(|one| text(one, "name")) {
             match reference.of_variable(variable) {
                 Some(key) => {
-                    complaints.extend(reference.complaint(key, command).map(|said| format!("{from}, {variable}: {said}")));
+                    complaints
+                        .extend(reference.complaint(key, command).map(|said| format!("{from}, {variable}: {said}")));
                 }
                 None if variable.starts_with("CAIRN_") => complaints.push(format!("{from}: {variable} means nothing")),
                 None => {}
@@ -145,7 +148,8 @@ fn the_schema_lists_the_settings_of_each_part() {
     let schema: Value = serde_json::from_slice(&schema).expect("JSON");
     for (part, command) in [("gateway", "gateway"), ("worker", "worker"), ("nodes", "node")] {
         let listed = at(&schema, &format!("properties/{part}/properties/config/properties"));
-        let listed: BTreeSet<&str> = listed.as_object().expect("a list of settings").keys().map(String::as_str).collect();
+        let listed: BTreeSet<&str> =
+            listed.as_object().expect("a list of settings").keys().map(String::as_str).collect();
         assert_eq!(listed, reference.of_command(command), "{part}.config in values.schema.json");
     }
 }

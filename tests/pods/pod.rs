@@ -35,7 +35,8 @@ impl Template {
         let objects = render::one(render);
         let object = objects.iter().find(|object| title(object) == wanted).expect("the render has it");
         let spec = at(object, "spec/template/spec").clone();
-        let volume = |name: &str| list(&spec, "volumes").iter().find(|one| text(one, "name") == name).expect("a volume");
+        let volume =
+            |name: &str| list(&spec, "volumes").iter().find(|one| text(one, "name") == name).expect("a volume");
         let map = text(volume("config"), "configMap/name");
         let map = render::of_kind(objects, "ConfigMap").find(|one| text(one, "metadata/name") == map);
         let settings = text(map.expect("its ConfigMap"), "data/cairn.toml").parse().expect("TOML");
