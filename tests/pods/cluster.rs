@@ -16,9 +16,9 @@ use crate::support::workdir::WorkDir;
 pub const RENDER: &str = "kustomize overlays/postgres-example";
 
 /// Last bytes of addresses.
-const GATEWAYS: [u8; 2] = [11, 12];
+pub const GATEWAYS: [u8; 2] = [11, 12];
 const WORKER: u8 = 21;
-const NODES: [u8; 6] = [31, 32, 33, 34, 35, 36];
+pub const NODES: [u8; 6] = [31, 32, 33, 34, 35, 36];
 const DATABASE: u8 = 5;
 const CLIENT: u8 = 6;
 
@@ -127,6 +127,35 @@ impl Cluster {
             .env("AWS_REGION", "us-east-1")
     }
 
+    /// Stores bytes at a gateway, in a bucket that is there.
+    pub fn store(&self, gateway: &Pod, key: &str, bytes: &[u8]) {
+        let file = self.work.join("body");
+        std::fs::write(&file, bytes).expect("room for a body");
+        let to = format!("s3://files/{key}");
+        self.aws(gateway, &["s3", "cp", "--no-progress", file.to_str().expect("UTF-8"), &to]).run();
+    }
+
+    /// Reads them back from a gateway.
+    pub fn read(&self, gateway: &Pod, key: &str) -> Vec<u8> {
+        let from = format!("s3://files/{key}");
+        self.aws(gateway, &["s3", "cp", "--no-progress", &from, "-"]).run().stdout
+    }
+
+    /// What Prometheus gets from a pod.
+    pub fn metrics(&self, pod: &Pod) -> String {
+        self.get(&format!("http://{}:9102/metrics", pod.host.address()))
+    }
+
+    /// How long it takes until enough nodes have dialled a gateway for it to take
+    /// objects.
+    pub fn until_it_takes_objects(&self, gateway: &Pod) -> Duration {
+        let begun = Instant::now();
+        let takes = || self.metrics(gateway).contains("\ncairn_writes_possible 1\n").then_some(());
+        let taken = poll(Duration::from_secs(60), Duration::from_millis(100), takes);
+        assert!(taken.is_some(), "{} takes no objects: {}\n{}", gateway.name, self.metrics(gateway), gateway.log());
+        begun.elapsed()
+    }
+
     /// Starts a gateway on an empty volume.
     pub fn gateway(&self, last: u8) -> Pod {
         self.fresh("Deployment/cairn-gateway", last)
@@ -167,38 +196,9 @@ impl Running {
             pod.wait_until_ready(cluster);
         }
         for gateway in &running.gateways {
-            running.until_it_takes_objects(gateway);
+            running.cluster.until_it_takes_objects(gateway);
         }
         running
-    }
-
-    /// Stores bytes at a gateway, in a bucket that is there.
-    pub fn store(&self, gateway: &Pod, key: &str, bytes: &[u8]) {
-        let file = self.cluster.work.join("body");
-        std::fs::write(&file, bytes).expect("room for a body");
-        let to = format!("s3://files/{key}");
-        self.cluster.aws(gateway, &["s3", "cp", "--no-progress", file.to_str().expect("UTF-8"), &to]).run();
-    }
-
-    /// Reads them back from a gateway.
-    pub fn read(&self, gateway: &Pod, key: &str) -> Vec<u8> {
-        let from = format!("s3://files/{key}");
-        self.cluster.aws(gateway, &["s3", "cp", "--no-progress", &from, "-"]).run().stdout
-    }
-
-    /// What Prometheus gets from a pod.
-    pub fn metrics(&self, pod: &Pod) -> String {
-        self.cluster.get(&format!("http://{}:9102/metrics", pod.host.address()))
-    }
-
-    /// How long it takes until enough nodes have dialled a gateway for it to take
-    /// objects.
-    pub fn until_it_takes_objects(&self, gateway: &Pod) -> Duration {
-        let begun = Instant::now();
-        let takes = || self.metrics(gateway).contains("\ncairn_writes_possible 1\n").then_some(());
-        let taken = poll(Duration::from_secs(60), Duration::from_millis(100), takes);
-        assert!(taken.is_some(), "{} takes no objects: {}\n{}", gateway.name, self.metrics(gateway), gateway.log());
-        begun.elapsed()
     }
 }
 
