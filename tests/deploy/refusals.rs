@@ -13,6 +13,7 @@ use crate::support::process::Outcome;
 
 const SOON: Duration = Duration::from_secs(60);
 
+/// The engine of all cases, as long as somebody holds it.
 fn engine() -> Arc<Engine> {
     static ENGINE: Shared<Engine> = Shared::new();
     ENGINE.get(|| {
@@ -91,13 +92,31 @@ fn file(name: &str, text: &str, mode: u32) -> String {
     path.display().to_string()
 }
 
+/// One test, so that the cases share an engine: files and volumes go with it.
 #[test]
+fn what_cannot_work_is_said_in_a_sentence() {
+    let _kept = engine();
+    let cases: [fn(); 9] = [
+        a_node_without_a_token_is_told_where_to_get_one,
+        a_node_waits_for_a_token_that_is_to_come,
+        a_text_that_is_no_token_is_refused,
+        a_node_stays_with_its_cluster,
+        one_volume_is_for_one_container_unless_each_takes_a_folder,
+        an_unknown_key_of_a_mounted_file_is_named,
+        a_secret_file_that_is_missing_is_named,
+        a_secret_that_everybody_may_read_is_refused_where_it_is_not_mounted_for_reading,
+        a_database_whose_name_is_not_known_yet_is_waited_for,
+    ];
+    for case in cases {
+        case();
+    }
+}
+
 fn a_node_without_a_token_is_told_where_to_get_one() {
     let sentence = refusal(&[], &["node"]);
     assert!(sentence.contains("ask an operator for a join token"), "{sentence}");
 }
 
-#[test]
 fn a_node_waits_for_a_token_that_is_to_come() {
     let folder = engine().work().folder("to-come");
     let mount = format!("{}:/join:ro", folder.display());
@@ -110,13 +129,11 @@ fn a_node_waits_for_a_token_that_is_to_come() {
     assert_eq!(node.exit_code(), "2", "what came is no token");
 }
 
-#[test]
 fn a_text_that_is_no_token_is_refused() {
     let sentence = refusal(&["--env", "CAIRN_JOIN=this is no token"], &["node"]);
     assert!(sentence.contains("token"), "{sentence}");
 }
 
-#[test]
 fn a_node_stays_with_its_cluster() {
     make_secrets("ours");
     make_secrets("theirs");
@@ -134,7 +151,7 @@ fn a_node_stays_with_its_cluster() {
     Running::start("member", &options(data, ours), &node).wait_for_line("joined cluster");
     let sentence = refusal(&options(data, theirs), &node);
     assert!(sentence.contains("the token is for another cluster"), "{sentence}");
-    Running::start("member", &options(data, ours), &node).wait_for_line("connected");
+    Running::start("member", &options(data, ours), &node).wait_for_line("dial: connected");
 
     // A fresh one with a token of others, at a door that is none of theirs.
     let stranger = Running::start("stranger", &options("--volume=fresh:/data", theirs), &node);
@@ -142,7 +159,6 @@ fn a_node_stays_with_its_cluster() {
     stranger.wait_for_line("the node could not join: this is not a door of the cluster that this node belongs to");
 }
 
-#[test]
 fn one_volume_is_for_one_container_unless_each_takes_a_folder() {
     make_secrets("shared-secrets");
     let options = |data: &'static str| {
@@ -163,7 +179,6 @@ fn one_volume_is_for_one_container_unless_each_takes_a_folder() {
     fourth.wait_for_line("takes /data/slot-2");
 }
 
-#[test]
 fn an_unknown_key_of_a_mounted_file_is_named() {
     let path = file("cairn.toml", "lisen = \"0.0.0.0:9000\"\n", 0o644);
     let sentence = refusal(&["--volume", &format!("{path}:/etc/cairn/cairn.toml:ro")], &["up"]);
@@ -173,7 +188,6 @@ fn an_unknown_key_of_a_mounted_file_is_named() {
     );
 }
 
-#[test]
 fn a_secret_file_that_is_missing_is_named() {
     let keys = [
         "--env=CAIRN_ROOT_ACCESS_KEY_FILE=/run/secrets/access-key",
@@ -185,7 +199,6 @@ fn a_secret_file_that_is_missing_is_named() {
     assert!(sentence.contains("/run/secrets/database"), "{sentence}");
 }
 
-#[test]
 fn a_secret_that_everybody_may_read_is_refused_where_it_is_not_mounted_for_reading() {
     let folder = engine().work().folder("open");
     std::fs::copy(file("access-key", "AKIDEXAMPLE", 0o644), folder.join("access-key")).expect("room for a file");
@@ -208,7 +221,6 @@ fn mount(folder: &Path, mode: &str) -> String {
     format!("{}:/run/secrets{mode}", folder.display())
 }
 
-#[test]
 fn a_database_whose_name_is_not_known_yet_is_waited_for() {
     let options = ["--env=CAIRN_METADATA=postgres://cairn:secret@metadata/cairn", "--env=CAIRN_START_WAIT=8s"];
     let gateway = Running::start("no-dns", &options, &["gateway"]);
