@@ -220,6 +220,30 @@ fn budgets_policies_and_scalers_mean_pods_that_are_there() {
     none_of(complaints);
 }
 
+/// Kustomize gives names that it makes a hash, and once took a Deployment in a Role
+/// for a ConfigMap of that name.
+#[test]
+fn roles_are_for_objects_that_are_there() {
+    let mut complaints = Vec::new();
+    let mut seen = 0;
+    for (from, objects) in render::all() {
+        for rule in render::of_kind(objects, "Role").flat_map(|role| list(role, "rules")) {
+            for name in list(rule, "resourceNames").iter().filter_map(Value::as_str) {
+                let there = list(rule, "resources").iter().filter_map(Value::as_str).all(|resource| {
+                    objects.iter().any(|object| {
+                        let kind = text(object, "kind").to_lowercase() + "s";
+                        kind == resource && text(object, "metadata/name") == name
+                    })
+                });
+                complaints.extend(unless(there, &format!("{from}: a Role names '{name}', which is not there")));
+                seen += 1;
+            }
+        }
+    }
+    none_of(complaints);
+    assert!(seen >= 2, "only {seen} names in Roles");
+}
+
 #[test]
 fn selectors_match_their_own_pods_and_no_others() {
     let mut complaints = Vec::new();
