@@ -198,6 +198,8 @@ fn make_root(cluster: &Cluster, template: &Template, root: &Path, secrets: &Path
     std::fs::hard_link(&cluster.program, root.join("cairn")).expect("the program on the same file system");
     std::fs::write(root.join("etc/passwd"), "cairn:x:65532:65532::/data:/\n").expect("room for a root");
     std::fs::write(root.join("etc/hosts"), cluster.names()).expect("room for a root");
+    // Without it a name has one address, as it has with no DNS server.
+    std::fs::write(root.join("etc/host.conf"), "multi on\n").expect("room for a root");
     std::fs::write(root.join("etc/cairn/cairn.toml"), template.settings.to_string()).expect("room for a root");
 }
 
