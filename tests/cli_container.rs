@@ -71,6 +71,24 @@ fn any_user_on_a_read_only_root_is_enough() {
 }
 
 #[test]
+fn the_recovery_phrase_stays_out_of_a_log() {
+    let work = WorkDir::new("phrase");
+    let (data, log) = (work.folder("data"), work.join("up.log"));
+    let call = |arguments: &[&str]| Invocation::new(CAIRN, work.path()).args(arguments).arg("--data").arg(&data);
+    let mut up = call(&["up", "--listen", "127.0.0.1:0"]).start(&log);
+    ready(&mut up, &data);
+    let phrase = call(&["secrets", "phrase"]).run().text();
+    assert_eq!(phrase.split_whitespace().count(), 24, "{phrase}");
+    let key = ["secrets", "phrase", "--cluster-key-file"];
+    let named = Invocation::new(CAIRN, work.path()).args(key).arg(data.join("cluster.key")).run().text();
+    assert_eq!(named, phrase, "a file of it says the same");
+    let said = up.log();
+    assert!(said.contains("cairn secrets phrase --data"), "it says how to see it: {said}");
+    let pairs = phrase.split_whitespace().zip(phrase.split_whitespace().skip(1));
+    assert!(!pairs.map(|(one, next)| format!("{one} {next}")).any(|pair| said.contains(&pair)), "it is in the log");
+}
+
+#[test]
 fn a_data_directory_that_cannot_be_written_is_refused_in_a_sentence() {
     let work = WorkDir::new("unwritable");
     let (cairn, data) = (program(&work), work.folder("data"));

@@ -1,5 +1,5 @@
-//! The cluster's secret: made once, kept in the data directory, and shown once
-//! as the recovery phrase.
+//! The cluster's secret: made once, kept in the data directory, and shown to
+//! people as the recovery phrase.
 
 use std::io::Write;
 use std::path::Path;
@@ -47,19 +47,27 @@ pub(super) fn of(
 
 /// Marks a new directory as this cluster's. Before that, the phrase of a secret
 /// that was made here is written to `people`: a start that is cut off shows it
-/// again next time.
+/// again next time. Where nobody watches, it would only stay in a log.
 pub(super) fn introduce(
     secret: &ClusterSecret,
     given: Option<&Path>,
     directory: &DataDir,
-    people: &mut dyn Write,
+    people: Option<&mut dyn Write>,
 ) -> Result<(), Failure> {
     if directory.cluster()?.is_some() {
         return Ok(());
     }
-    if given.is_none() {
-        // The key is in its file, so nobody listening is no reason to stop.
-        let _ = writeln!(people, "{}", *phrase_for_people(secret)).and_then(|()| people.flush());
+    match people {
+        _ if given.is_some() => {}
+        // The key is in its file, so a broken line is no reason to stop.
+        Some(people) => {
+            let _ = writeln!(people, "{}", *phrase_for_people(secret)).and_then(|()| people.flush());
+        }
+        None => tracing::info!(
+            "write the recovery phrase of this new cluster down and keep it safe; it does not belong into a log, so \
+             `cairn secrets phrase --data {}` shows it",
+            directory.path().display()
+        ),
     }
     directory.finish(secret.cluster_id())
 }
@@ -114,7 +122,7 @@ pub(super) fn phrase_for_people(secret: &ClusterSecret) -> Zeroizing<String> {
     let phrase = secret.phrase();
     let mut text = Zeroizing::new(String::with_capacity(512));
     text.push_str("\nThis is the recovery phrase of your new cluster. Write it down and keep it safe: whoever has\n");
-    text.push_str("it can read everything, and it is not shown again.\n");
+    text.push_str("it can read everything, and without it a lost data directory is a lost cluster.\n");
     for (at, word) in phrase.split(' ').enumerate() {
         text.push_str(if at % 6 == 0 { "\n    " } else { " " });
         text.push_str(word);
@@ -139,7 +147,7 @@ mod tests {
     fn open(directory: &DataDir) -> (Result<ClusterSecret, String>, String) {
         let mut people = Vec::new();
         let secret = of(None, directory, None, &Env::real()).and_then(|secret| {
-            introduce(&secret, None, directory, &mut people)?;
+            introduce(&secret, None, directory, Some(&mut people))?;
             Ok(secret)
         });
         (secret.map_err(|failure| failure.to_string()), String::from_utf8(people).unwrap())
@@ -186,7 +194,7 @@ mod tests {
         fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
         let given = of(Some(&file), &directory, Some(secret.cluster_id()), &Env::real()).unwrap();
         let mut people = Vec::new();
-        introduce(&given, Some(&file), &directory, &mut people).unwrap();
+        introduce(&given, Some(&file), &directory, Some(&mut people)).unwrap();
         assert!(people.is_empty(), "its phrase was shown where it was made");
         assert_eq!(directory.cluster().unwrap(), Some(secret.cluster_id()));
         fs::write(&file, [8; 32]).unwrap();

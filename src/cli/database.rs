@@ -1,7 +1,7 @@
 //! The metadata database: of a process that serves, or of an operator's command
 //! that asks it itself.
 
-use std::io;
+use std::io::{self, IsTerminal as _};
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
@@ -58,7 +58,9 @@ pub(super) async fn open(config: &Config, layout: &DataDir, env: &Env, told: Tol
         // Whoever took one had this data directory, and so is dead.
         metadata.write(ReleaseAllLeases).await.map_err(failed)?;
     }
-    cluster_key::introduce(&secret, given, layout, &mut io::stderr())?;
+    let mut people = io::stderr();
+    let watched = people.is_terminal();
+    cluster_key::introduce(&secret, given, layout, watched.then_some(&mut people as &mut dyn io::Write))?;
     Ok(Opened { secret, metadata, row })
 }
 

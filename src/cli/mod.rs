@@ -124,7 +124,7 @@ fn run(line: CommandLine) -> Result<(), Failure> {
         Command::Nodes(arguments) => nodes::command(arguments, line.config),
         Command::Status(arguments) => status::command(arguments, line.config),
         Command::Health(arguments) => health::command(arguments, line.config),
-        Command::Secrets(arguments) => secrets::command(arguments),
+        Command::Secrets(arguments) => secrets::command(arguments, line.config),
         Command::Metadata(arguments) => metadata::command(arguments),
         Command::Plan(arguments) => plan::command(arguments),
         Command::Config(arguments) => config::command(arguments, line.config),

@@ -10,7 +10,7 @@ use clap::Subcommand;
 use zeroize::Zeroizing;
 
 use super::data_dir::CLUSTER_KEY;
-use super::settings::door;
+use super::settings::{Config, DataCommand, Environment, Flags, door};
 use super::{Failure, answer, cluster_key, say};
 use crate::env::{Env, write_private_once};
 use crate::seal::ClusterSecret;
@@ -41,6 +41,27 @@ pub(super) struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     Create(Create),
+    Phrase(Phrase),
+}
+
+/// Show the recovery phrase of the cluster.
+///
+/// It is the cluster's secret in words: whoever has it can read everything, and
+/// without it a lost data directory is a lost cluster. It is read from the
+/// cluster.key of a data directory, or from the file that is named.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  cairn secrets phrase --data /srv/cairn
+  docker compose exec cairn /cairn secrets phrase              # with CAIRN_DATA in the environment
+  cairn secrets phrase --cluster-key-file secrets/cluster.key")]
+struct Phrase {
+    #[command(flatten)]
+    flags: Flags<DataCommand>,
+
+    /// The file with the cluster's secret; that of the data directory if not given
+    #[arg(long, value_name = "FILE")]
+    cluster_key_file: Option<PathBuf>,
 }
 
 /// Make a new cluster's secrets as files that their owner alone may read.
@@ -67,20 +88,36 @@ struct Create {
     if_missing: bool,
 }
 
-pub(super) fn command(arguments: Arguments) -> Result<(), Failure> {
-    let Command::Create(create) = arguments.command;
-    let env = Env::real();
-    make_folder(&create.out)?;
-    create.check_what_is_there()?;
-    let made = create.make(&env)?;
-    let dir = create.out.display();
-    match made.as_slice() {
-        [] => answer(&format!("all secrets are in {dir} already\n")),
-        made => answer(&format!("made in {dir}: {}\n", made.join(", "))),
+pub(super) fn command(arguments: Arguments, file: Option<PathBuf>) -> Result<(), Failure> {
+    match arguments.command {
+        Command::Create(create) => create.run(),
+        Command::Phrase(phrase) => phrase.run(file),
+    }
+}
+
+impl Phrase {
+    fn run(self, file: Option<PathBuf>) -> Result<(), Failure> {
+        let key = match self.cluster_key_file {
+            Some(key) => key,
+            None => Config::load(self.flags, file, Environment::of_process()?)?.config.data.join(CLUSTER_KEY),
+        };
+        answer(&format!("{}\n", *cluster_key::of_bytes(&key)?.phrase()))
     }
 }
 
 impl Create {
+    fn run(&self) -> Result<(), Failure> {
+        let env = Env::real();
+        make_folder(&self.out)?;
+        self.check_what_is_there()?;
+        let made = self.make(&env)?;
+        let dir = self.out.display();
+        match made.as_slice() {
+            [] => answer(&format!("all secrets are in {dir} already\n")),
+            made => answer(&format!("made in {dir}: {}\n", made.join(", "))),
+        }
+    }
+
     /// A secret that was lost is not made anew beside what follows from it.
     fn check_what_is_there(&self) -> Result<(), Failure> {
         let there: Vec<&str> = NAMES.into_iter().filter(|name| self.out.join(name).exists()).collect();

@@ -2,12 +2,13 @@
 //! table in docs/mounts.md, row by row. The mounter is called as the CSI drivers
 //! call it, with the flags of our storage classes.
 
-use std::fs::{File, OpenOptions};
-use std::io::Write as _;
+use std::fs::OpenOptions;
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::time::Duration;
 
 use crate::kubernetes;
 use crate::mount::Mount;
+use crate::support::process::{Daemon, Invocation};
 use crate::support::{data, poll};
 use crate::visit::{RCLONE_NEW, RCLONE_OLD, Visit, rclone};
 
@@ -101,23 +102,65 @@ fn without_a_cache_closing_a_file_means_that_it_is_stored() {
         visit.make_bucket();
         let options = kubernetes::options_of("cairn-streams");
         let mount = Mount::by_csi_driver(&visit, program, &strs(&options));
-        let bytes = data::random(1800, 20 * data::MIB);
-        let mut file = File::create(mount.join("whole.dump")).expect("a new file");
-        file.write_all(&bytes).expect("a write from beginning to end");
-        drop(file);
+        let source = visit.work.join("source");
+        let digest = data::random_file(&source, 1800, 20 * data::MIB);
+        shell(&visit, "exec cat source >mount/whole.dump").run();
         std::fs::rename(mount.join("whole.dump"), mount.join("named.dump")).expect("a rename");
         let appended = OpenOptions::new()
             .append(true)
             .open(mount.join("named.dump"))
             .and_then(|mut file| file.write_all(b"more").and_then(|()| file.sync_all()));
         assert!(appended.is_err(), "an append should be refused");
-        let mut file = File::create(mount.join("half.dump")).expect("a new file");
-        file.write_all(&bytes[..5 << 20]).expect("a write");
+        let writer = Writer::start(&visit, "mount/half.dump", 5 * data::MIB);
         mount.kill();
-        drop(file);
+        drop(writer);
         assert_eq!(visit.keys(""), ["named.dump"], "a file that was not closed is not there, half or whole");
         visit.aws(&["s3", "cp", &format!("s3://{}/named.dump", visit.bucket), "back"]);
-        assert!(std::fs::read(visit.work.join("back")).expect("the AWS CLI wrote it") == bytes, "it came back changed");
+        assert_eq!(data::sha256_file(&visit.work.join("back")), digest, "it came back changed");
+    }
+}
+
+#[test]
+fn without_a_cache_the_end_of_a_child_ends_the_file() {
+    for (name, program) in [("child-old", RCLONE_OLD), ("child-new", RCLONE_NEW)] {
+        let visit = Visit::new(name);
+        visit.make_bucket();
+        let options = kubernetes::options_of("cairn-streams");
+        let mount = Mount::by_csi_driver(&visit, program, &strs(&options));
+        let two = shell(&visit, "set -e; { /bin/echo first; /bin/echo second; } >mount/both.txt").fails();
+        assert!(two.stderr.contains("Bad file descriptor"), "the second is told: {}", two.stderr);
+        shell(&visit, "{ /bin/echo first; /bin/echo second; } | cat >mount/piped.txt").run();
+        mount.unmount_at_once();
+        assert_eq!(visit.aws(&["s3", "cp", &format!("s3://{}/piped.txt", visit.bucket), "-"]), "first\nsecond\n");
+    }
+}
+
+fn shell(visit: &Visit, script: &str) -> Invocation {
+    visit.call("/bin/sh").args(["-c", script])
+}
+
+/// A process that has written to a file and keeps it open. Not this one: a test
+/// beside it that starts a program would close its copy of the file there, which
+/// to the mounter is the end of the file.
+struct Writer {
+    _daemon: Daemon,
+}
+
+impl Writer {
+    const PROGRAM: &str = "import os, signal, sys\n\
+        file = open(sys.argv[1], 'wb', 0)\n\
+        assert file.write(os.urandom(int(sys.argv[2]))) == int(sys.argv[2])\n\
+        print('written', flush=True)\n\
+        signal.pause()";
+
+    /// Returns when `bytes` are written to `path`.
+    fn start(visit: &Visit, path: &str, bytes: u64) -> Self {
+        let call = visit.call("python3").args(["-c", Self::PROGRAM, path, &bytes.to_string()]);
+        let mut daemon = call.start_piped(&visit.work.join("writer.log"));
+        let mut line = String::new();
+        BufReader::new(daemon.take_stdout()).read_line(&mut line).expect("text");
+        assert_eq!(line, "written\n", "{}", daemon.story());
+        Self { _daemon: daemon }
     }
 }
 
@@ -128,10 +171,9 @@ fn s3fs_has_stored_what_was_closed() {
     let mount = Mount::s3fs_by_csi_driver(&visit);
     let bytes = data::random(1900, 30 * data::MIB);
     std::fs::write(mount.join("closed.bin"), &bytes).expect("a write");
-    let mut open = File::create(mount.join("open.bin")).expect("a new file");
-    open.write_all(&bytes[..1 << 20]).expect("a write");
+    let writer = Writer::start(&visit, "mount/open.bin", data::MIB);
     mount.kill();
-    drop(open);
+    drop(writer);
     visit.aws(&["s3", "cp", &format!("s3://{}/closed.bin", visit.bucket), "back"]);
     assert!(std::fs::read(visit.work.join("back")).expect("the AWS CLI wrote it") == bytes, "it came back changed");
     let sizes = "Contents[?Key=='open.bin' && Size>`0`].Key";
