@@ -12,6 +12,7 @@ mod work;
 
 use database::{Database, Settings};
 use measure::Table;
+use work::Bench;
 
 /// What the command line says.
 struct Arguments {
@@ -48,18 +49,18 @@ impl Arguments {
 async fn main() {
     let arguments = Arguments::read();
     for engine in &arguments.engines {
-        let database = Database::new(engine, arguments.settings.clone());
-        println!("## {}\n", database.describe());
-        let mut table = Table::default();
-        let mut before = 0;
+        let settings = &arguments.settings;
+        let mut benches = Vec::new();
         for &objects in &arguments.objects {
-            let synthetic = database.load(before..objects).await;
-            before = objects;
-            println!("Bytes at {objects} objects:\n\n{}", database.sizes());
-            let metadata = database.open().await;
-            work::run(&database, &metadata, &synthetic, objects, &mut table).await;
-            metadata.close().await;
+            benches.push(Bench::new(Database::new(engine, settings.clone()), objects).await);
         }
+        println!("## {}\n", benches[0].database.describe());
+        let mut table = Table::default();
+        work::run(&benches, &mut table).await;
         println!("{table}");
+        for bench in benches {
+            println!("{}", bench.database.plans());
+            bench.metadata.close().await;
+        }
     }
 }

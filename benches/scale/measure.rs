@@ -1,6 +1,6 @@
 //! CPU time and medians, and the table that they go into.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::{Duration, Instant};
 
@@ -17,11 +17,17 @@ struct Cost {
     log: f64,
 }
 
-/// Costs by operation and number of objects, in the order of the first size.
+impl Cost {
+    fn all(&self) -> f64 {
+        self.client + self.server
+    }
+}
+
+/// Costs of each round, by operation and number of objects.
 #[derive(Default)]
 pub struct Table {
-    names: Vec<String>,
-    costs: BTreeMap<(usize, u64), Cost>,
+    names: Vec<&'static str>,
+    costs: BTreeMap<(&'static str, u64), Vec<Cost>>,
 }
 
 /// CPU seconds of this process.
@@ -62,46 +68,66 @@ impl<'a> Meter<'a> {
 }
 
 impl Table {
-    /// Keeps what was measured, for each time that it was done.
-    pub fn enter(&mut self, name: &str, objects: u64, mut meter: Meter<'_>) {
-        let at = self.names.iter().position(|known| known == name).unwrap_or_else(|| {
-            self.names.push(name.into());
-            self.names.len() - 1
-        });
+    /// Keeps what was measured in a round, for each time that it was done.
+    pub fn enter(&mut self, name: &'static str, objects: u64, mut meter: Meter<'_>) {
+        if !self.names.contains(&name) {
+            self.names.push(name);
+        }
         meter.times.sort();
         let count = meter.times.len() as f64;
         let median = meter.times[meter.times.len() / 2].as_secs_f64() * 1e6;
         let each = |seconds: f64| seconds * 1e6 / count;
         let cost = Cost { client: each(meter.client), server: each(meter.server), median, log: meter.log / count };
-        let Cost { client, server, log, .. } = cost;
-        eprintln(&format!("{objects:>9} {name:<34} {client:>10.1} {server:>10.1} {median:>10.1} {log:>9.0}"));
-        self.costs.insert((at, objects), cost);
+        self.costs.entry((name, objects)).or_default().push(cost);
+    }
+
+    /// Says how far it is.
+    #[allow(clippy::print_stderr, reason = "progress of a long run")]
+    pub fn tell(&self, name: &'static str) {
+        eprintln!("{}", self.row(name));
+    }
+
+    fn sizes(&self) -> BTreeSet<u64> {
+        self.costs.keys().map(|(_, objects)| *objects).collect()
+    }
+
+    fn row(&self, name: &'static str) -> String {
+        let sizes = self.sizes();
+        let least = sizes.first().and_then(|size| self.costs.get(&(name, *size)));
+        let cell = |size: &u64| {
+            let (costs, least) = (self.costs.get(&(name, *size))?, least?);
+            let of = |value: fn(&Cost) -> f64| middle(costs.iter().map(value).collect());
+            let ratios: Vec<f64> = costs.iter().zip(least).map(|(cost, least)| cost.all() / least.all()).collect();
+            let (low, high) = ratios.iter().fold((f64::MAX, 0.0_f64), |(low, high), at| (low.min(*at), high.max(*at)));
+            Some(format!(
+                " {:.0} ({:.0}) ×{:.2} ({low:.2} to {high:.2}) [{:.0}] {:.0} |",
+                of(Cost::all),
+                of(|cost| cost.server),
+                middle(ratios),
+                of(|cost| cost.median),
+                of(|cost| cost.log)
+            ))
+        };
+        format!("| {name} |{}", sizes.iter().filter_map(cell).collect::<String>())
     }
 }
 
-#[allow(clippy::print_stderr, reason = "progress of a long run")]
-fn eprintln(line: &str) {
-    eprintln!("{line}");
+/// The median.
+fn middle(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
 }
 
 impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "CPU µs for each operation: all, of which the server's; × the smallest; [median µs]; log bytes\n")?;
-        let sizes: std::collections::BTreeSet<u64> = self.costs.keys().map(|(_, objects)| *objects).collect();
-        let heads: Vec<String> = sizes.iter().map(|size| format!(" {size} objects |")).collect();
+        writeln!(
+            f,
+            "CPU µs for each operation: all, of which the server's; × the smallest in the same round (the least and the \
+             most of the rounds); [median µs]; log bytes. Medians of the rounds.\n"
+        )?;
+        let heads: Vec<String> = self.sizes().iter().map(|size| format!(" {size} objects |")).collect();
         writeln!(f, "| operation |{}", heads.concat())?;
-        writeln!(f, "|---|{}", "---:|".repeat(sizes.len()))?;
-        for (at, name) in self.names.iter().enumerate() {
-            write!(f, "| {name} |")?;
-            let mut least = None;
-            for size in &sizes {
-                let Some(cost) = self.costs.get(&(at, *size)) else { continue };
-                let all = cost.client + cost.server;
-                let ratio = all / *least.get_or_insert(all);
-                write!(f, " {all:.0} ({:.0}) ×{ratio:.2} [{:.0}] {:.0} |", cost.server, cost.median, cost.log)?;
-            }
-            writeln!(f)?;
-        }
-        Ok(())
+        writeln!(f, "|---|{}", "---:|".repeat(heads.len()))?;
+        self.names.iter().try_for_each(|name| writeln!(f, "{}", self.row(name)))
     }
 }

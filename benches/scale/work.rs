@@ -1,6 +1,10 @@
 //! What is done at each size, through the operations that a gateway and its
 //! workers use.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::ops::Range;
+
 use cairn::erasure::Coding;
 use cairn::metadata::{
     AcquireLease, CommitObject, DeleteObjects, Extent, FindObject, Holder, InlineStream, Lease, ListNodes, ListObjects,
@@ -16,12 +20,11 @@ use cairn::types::{
 use super::database::{Database, bucket};
 use super::measure::{Meter, Table};
 
-const WARM_UP: u64 = 300;
-const WRITES: u64 = 1000;
-const READS: u64 = 8000;
-const LISTS: u64 = 150;
 /// Of the health loop's pages.
 const PAGE: u32 = 500;
+/// New objects in segments are numbered from here.
+const IN_SEGMENTS: u64 = 1 << 30;
+const WEEK_MS: u64 = 7 * 86_400_000;
 
 fn object(number: u64, content: ObjectContent) -> NewObject {
     let name = number.wrapping_mul(0x9E37_79B9_7F4A_7C15);
@@ -92,141 +95,192 @@ fn page(prefix: &str, delimiter: Option<&str>, after: Option<String>) -> ListObj
     }
 }
 
-/// Everything, at one size.
-pub async fn run(database: &Database, metadata: &Metadata, made: &Synthetic, objects: u64, table: &mut Table) {
-    let bench = Bench { database, metadata, made, objects };
-    bench.reads(table).await;
-    bench.lists(table).await;
-    bench.writes(table).await;
-    bench.workers(table).await;
-    for line in database.plans().lines().rev().take(400).collect::<Vec<_>>().into_iter().rev() {
-        println!("{line}");
+/// What is done, and how often in a round.
+struct Work {
+    name: &'static str,
+    kind: Kind,
+    count: u64,
+    rounds: u32,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum Kind {
+    Head,
+    GetInline,
+    GetInSegments,
+    FirstPage,
+    Prefix,
+    DeepMarker,
+    ManyPrefixes,
+    FewPrefixes,
+    PutInline,
+    PutInSegment,
+    Delete,
+    DeleteMany,
+    Pass,
+    Nodes,
+    Garbage,
+    NodesDue,
+    DeadPieces,
+}
+
+const fn work(name: &'static str, kind: Kind, count: u64, rounds: u32) -> Work {
+    Work { name, kind, count, rounds }
+}
+
+const ROUNDS: u32 = 15;
+
+const WORKS: [Work; 17] = [
+    work("HEAD", Kind::Head, 800, ROUNDS),
+    work("GET, inline", Kind::GetInline, 800, ROUNDS),
+    work("GET, in segments", Kind::GetInSegments, 800, ROUNDS),
+    work("LIST, first page", Kind::FirstPage, 20, ROUNDS),
+    work("LIST, prefix", Kind::Prefix, 20, ROUNDS),
+    work("LIST, deep marker", Kind::DeepMarker, 20, ROUNDS),
+    work("LIST, delimiter: 1,000 prefixes", Kind::ManyPrefixes, 20, ROUNDS),
+    work("LIST, delimiter: 4 prefixes over all", Kind::FewPrefixes, 150, ROUNDS),
+    work("PUT, inline", Kind::PutInline, 160, ROUNDS),
+    work("PUT, in a segment", Kind::PutInSegment, 160, ROUNDS),
+    work("DELETE", Kind::Delete, 60, ROUNDS),
+    // One of those that were put inline, one of the others.
+    work("DELETE of 1,000 keys", Kind::DeleteMany, 2, 2),
+    work("pass over all segments", Kind::Pass, 1, 1),
+    work("list of 10,000 nodes", Kind::Nodes, 3, ROUNDS),
+    work("look for garbage (none is old)", Kind::Garbage, 20, ROUNDS),
+    work("which of 10,000 nodes have dead pieces due", Kind::NodesDue, 3, ROUNDS),
+    work("look for a node's dead pieces", Kind::DeadPieces, 150, ROUNDS),
+];
+
+/// Everything. The sizes take turns, so that a machine that is slower for a
+/// while is so for all of them.
+pub async fn run(benches: &[Bench], table: &mut Table) {
+    for work in &WORKS {
+        for bench in benches {
+            bench.database.warm();
+            bench.database.checkpoint();
+        }
+        for _ in 0..work.rounds {
+            for bench in benches {
+                bench.round(work, table).await;
+            }
+        }
+        table.tell(work.name);
     }
 }
 
-struct Bench<'a> {
-    database: &'a Database,
-    metadata: &'a Metadata,
-    made: &'a Synthetic,
-    objects: u64,
+/// A database of one size.
+pub struct Bench {
+    pub database: Database,
+    pub metadata: Metadata,
+    pub made: Synthetic,
+    pub objects: u64,
+    /// What new objects are numbered from.
+    first: u64,
+    lease: Lease,
+    /// How often each was done.
+    done: RefCell<HashMap<Kind, u64>>,
 }
 
-impl Bench<'_> {
-    /// Does it a few times, then measures it.
-    async fn measure<F: Future<Output = ()>>(
-        &self,
-        table: &mut Table,
-        name: &str,
-        count: u64,
-        work: impl Fn(u64) -> F,
-    ) {
-        self.database.warm();
-        let warm_up = WARM_UP.min(count);
-        Meter::new(self.database).each(0..warm_up, &work).await;
-        let mut meter = Meter::new(self.database);
-        meter.each(warm_up..warm_up + count, &work).await;
-        table.enter(name, self.objects, meter);
-    }
-
-    async fn reads(&self, table: &mut Table) {
-        let find = |number, with_source| async move {
-            let key = self.made.key(any(self.objects, number));
-            // One in a hundred or so was deleted at the size before.
-            let _ = self.metadata.read(FindObject { bucket: bucket(), key, with_source }).await.unwrap();
-        };
-        self.measure(table, "HEAD", READS, |number| find(number, false)).await;
-        // Blocks of twenty: the first ten are inline, the others have streams.
-        self.measure(table, "GET, inline", READS, |number| {
-            find(any(self.objects, number) / 20 * 20 + number % 10, true)
-        })
-        .await;
-        self.measure(table, "GET, in segments", READS, |number| {
-            find(any(self.objects, number) / 20 * 20 + 10 + number % 10, true)
-        })
-        .await;
-    }
-
-    async fn lists(&self, table: &mut Table) {
-        let list = |page: ListObjects, wanted: usize| async move {
-            let page = self.metadata.read(page).await.unwrap().unwrap();
-            assert!(page.rows.len() + page.prefixes.len() >= wanted, "{} {}", page.rows.len(), page.prefixes.len());
-        };
-        self.measure(table, "LIST, first page", LISTS, |_| list(page("", None, None), 1000)).await;
-        self.measure(table, "LIST, prefix", LISTS, |_| list(page("images/layers/", None, None), 1000)).await;
-        self.measure(table, "LIST, deep marker", LISTS, |number| {
-            let marker = rand::random::<u64>() / 2 + number;
-            list(page("", None, Some(format!("images/layers/{marker:016x}"))), 1000)
-        })
-        .await;
-        self.measure(table, "LIST, delimiter: 1,000 prefixes", LISTS, |_| list(page("logs/", Some("/"), None), 1000))
-            .await;
-        self.measure(table, "LIST, delimiter: 4 prefixes over all", READS / 8, |_| list(page("", Some("/"), None), 4))
-            .await;
-    }
-
-    async fn writes(&self, table: &mut Table) {
+impl Bench {
+    pub async fn new(database: Database, objects: u64) -> Self {
+        let made = database.load(0..objects).await;
+        println!("Bytes at {objects} objects:\n\n{}", database.sizes());
+        let metadata = database.open().await;
         let holder = Holder(rand::random());
-        let epoch = self.metadata.write(AcquireLease { holder }).await.unwrap();
-        let lease = Lease { holder, epoch };
-        let first = rand::random_range(0..1 << 60);
-        let put = |commit: CommitObject| async move { self.metadata.write(commit).await.unwrap().unwrap() };
-        self.database.checkpoint();
-        self.measure(table, "PUT, inline", WRITES, |number| put(small(first + number))).await;
-        self.database.checkpoint();
-        self.measure(table, "PUT, in a segment", WRITES, |number| put(with_segment(first + (1 << 30) + number, lease)))
-            .await;
-        let delete = |keys: Vec<ObjectKey>| async move {
-            let objects = keys.into_iter().map(|key| (key, WriteCondition::default())).collect();
-            self.metadata.write(DeleteObjects { bucket: bucket(), objects }).await.unwrap().unwrap();
-        };
-        self.database.checkpoint();
-        // Every fifth block loses one.
-        let some = |number: u64| {
-            self.made.key(number * (self.objects / 1500 / 20).max(1) * 20 % self.objects + 7 + number % 7)
-        };
-        self.measure(table, "DELETE", 500, |number| delete(vec![some(number)])).await;
-        let many = |from: u64| (from..from + 1000).map(|number| object(number, ObjectContent::Empty).key).collect();
-        let begin = [first, first + (1 << 30)];
-        let mut meter = Meter::new(self.database);
-        meter.each(begin.into_iter(), |from| delete(many(from))).await;
-        table.enter("DELETE of 1,000 keys", self.objects, meter);
+        let epoch = metadata.write(AcquireLease { holder }).await.unwrap();
+        let (first, lease) = (rand::random_range(0..1 << 60), Lease { holder, epoch });
+        Self { database, metadata, made, objects, first, lease, done: RefCell::default() }
     }
 
-    async fn workers(&self, table: &mut Table) {
-        self.database.warm();
-        let mut meter = Meter::new(self.database);
-        meter
-            .each(0..1, |_| async {
-                let mut after = None;
-                loop {
-                    let rows = self.metadata.read(ScanSegments { after, limit: PAGE }).await.unwrap();
-                    after = rows.last().map(|row| row.segment);
-                    if rows.len() < PAGE as usize {
-                        break;
-                    }
-                }
-            })
-            .await;
-        table.enter("pass over all segments", self.objects, meter);
-        self.measure(table, "list of 10,000 nodes", 10, |_| async {
-            assert_eq!(self.metadata.read(ListNodes).await.unwrap().len(), 10_000);
-        })
-        .await;
-        self.measure(table, "look for garbage (none is old)", 50, |_| async {
-            let none = ReleaseGarbage { older_than_ms: 7 * 86_400_000, extents: 500 };
-            assert!(!self.metadata.write(none).await.unwrap());
-        })
-        .await;
-        self.measure(table, "which of 10,000 nodes have dead pieces due", 20, |_| async {
-            let all = NodesToTell { nodes: (1..=10_000).collect(), older_than_ms: 7 * 86_400_000 };
-            assert!(self.metadata.read(all).await.unwrap().is_empty());
-        })
-        .await;
-        self.measure(table, "look for a node's dead pieces", 2000, |number| async move {
-            let (node, older_than_ms, limit) = ((any(10_000, number) + 1) as u32, 7 * 86_400_000, 1000);
-            assert!(self.metadata.read(PiecesToTrash { node, limit }).await.unwrap().is_empty());
-            assert!(self.metadata.read(PiecesToPurge { node, older_than_ms, limit }).await.unwrap().is_empty());
-        })
-        .await;
+    /// Does it a few times, then measures it.
+    async fn round(&self, work: &Work, table: &mut Table) {
+        let once = |number| self.once(work.kind, number);
+        let mut warm_up = Meter::new(&self.database);
+        warm_up.each(self.numbers(work.kind, work.count / 8), once).await;
+        let mut meter = Meter::new(&self.database);
+        meter.each(self.numbers(work.kind, work.count), once).await;
+        table.enter(work.name, self.objects, meter);
+    }
+
+    /// The next numbers of this kind.
+    fn numbers(&self, kind: Kind, count: u64) -> Range<u64> {
+        let mut done = self.done.borrow_mut();
+        let from = done.entry(kind).or_default();
+        *from += count;
+        *from - count..*from
+    }
+
+    async fn once(&self, kind: Kind, number: u64) {
+        let by_bytes = rand::random::<u64>() / 2;
+        match kind {
+            Kind::Head => self.find(any(self.objects, number), false).await,
+            // Blocks of twenty: the first ten are inline, the others have streams.
+            Kind::GetInline => self.find(any(self.objects, number) / 20 * 20 + number % 10, true).await,
+            Kind::GetInSegments => self.find(any(self.objects, number) / 20 * 20 + 10 + number % 10, true).await,
+            Kind::FirstPage => self.list(page("", None, None), 1000).await,
+            Kind::Prefix => self.list(page("images/layers/", None, None), 1000).await,
+            Kind::DeepMarker => {
+                self.list(page("", None, Some(format!("images/layers/{by_bytes:016x}"))), 1000).await;
+            }
+            Kind::ManyPrefixes => self.list(page("logs/", Some("/"), None), 1000).await,
+            Kind::FewPrefixes => self.list(page("", Some("/"), None), 4).await,
+            Kind::PutInline => self.put(small(self.first + number)).await,
+            Kind::PutInSegment => self.put(with_segment(self.first + IN_SEGMENTS + number, self.lease)).await,
+            Kind::Delete => self.delete(vec![self.made.key(self.victim(number))]).await,
+            Kind::DeleteMany => {
+                let from = self.first + number % 2 * IN_SEGMENTS + number / 2 * 1000;
+                self.delete((from..from + 1000).map(|number| object(number, ObjectContent::Empty).key).collect()).await;
+            }
+            Kind::Pass => self.pass().await,
+            Kind::Nodes => assert_eq!(self.metadata.read(ListNodes).await.unwrap().len(), 10_000),
+            Kind::Garbage => {
+                let none = ReleaseGarbage { older_than_ms: WEEK_MS, extents: 500 };
+                assert!(!self.metadata.write(none).await.unwrap());
+            }
+            Kind::NodesDue => {
+                let all = NodesToTell { nodes: (1..=10_000).collect(), older_than_ms: WEEK_MS };
+                assert!(self.metadata.read(all).await.unwrap().is_empty());
+            }
+            Kind::DeadPieces => {
+                let (node, older_than_ms, limit) = ((any(10_000, number) + 1) as u32, WEEK_MS, 1000);
+                assert!(self.metadata.read(PiecesToTrash { node, limit }).await.unwrap().is_empty());
+                assert!(self.metadata.read(PiecesToPurge { node, older_than_ms, limit }).await.unwrap().is_empty());
+            }
+        }
+    }
+
+    async fn find(&self, number: u64, with_source: bool) {
+        let key = self.made.key(number);
+        self.metadata.read(FindObject { bucket: bucket(), key, with_source }).await.unwrap().unwrap();
+    }
+
+    async fn list(&self, page: ListObjects, wanted: usize) {
+        let page = self.metadata.read(page).await.unwrap().unwrap();
+        assert!(page.rows.len() + page.prefixes.len() >= wanted, "{} {}", page.rows.len(), page.prefixes.len());
+    }
+
+    async fn put(&self, commit: CommitObject) {
+        self.metadata.write(commit).await.unwrap().unwrap();
+    }
+
+    async fn delete(&self, keys: Vec<ObjectKey>) {
+        let objects = keys.into_iter().map(|key| (key, WriteCondition::default())).collect();
+        self.metadata.write(DeleteObjects { bucket: bucket(), objects }).await.unwrap().unwrap();
+    }
+
+    /// Blocks all over lose one each.
+    fn victim(&self, number: u64) -> u64 {
+        number * (self.objects / 1500 / 20).max(1) * 20 % self.objects + 7 + number % 7
+    }
+
+    async fn pass(&self) {
+        let mut after = None;
+        loop {
+            let rows = self.metadata.read(ScanSegments { after, limit: PAGE }).await.unwrap();
+            after = rows.last().map(|row| row.segment);
+            if rows.len() < PAGE as usize {
+                break;
+            }
+        }
     }
 }
