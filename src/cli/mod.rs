@@ -34,6 +34,7 @@ mod secrets;
 mod serve;
 mod settings;
 mod signals;
+mod simulate;
 mod slot;
 mod status;
 mod text;
@@ -94,6 +95,7 @@ enum Command {
     Secrets(secrets::Arguments),
     Metadata(metadata::Arguments),
     Plan(plan::Arguments),
+    Simulate(simulate::Arguments),
     Config(config::Arguments),
     Version(version::Arguments),
 }
@@ -127,6 +129,7 @@ fn run(line: CommandLine) -> Result<(), Failure> {
         Command::Secrets(arguments) => secrets::command(arguments, line.config),
         Command::Metadata(arguments) => metadata::command(arguments),
         Command::Plan(arguments) => plan::command(arguments),
+        Command::Simulate(arguments) => simulate::command(arguments),
         Command::Config(arguments) => config::command(arguments, line.config),
         Command::Version(arguments) => version::command(&arguments),
     }

@@ -89,7 +89,7 @@ pub(super) struct Verdict {
 
 /// Why a segment is to be repaired, the most urgent first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Need {
+pub(in crate::workers) enum Need {
     /// No more than r pieces are healthy.
     Degraded,
     /// A node has lost or changed a piece, or is about to.

@@ -28,6 +28,7 @@ mod release;
 mod repair;
 mod report;
 mod share;
+mod simulation;
 mod task;
 #[cfg(test)]
 mod tests;
@@ -42,6 +43,7 @@ pub use health::{HealthLoop, HealthTuning};
 pub use node_watch::NodeWatch;
 pub use release::ReleaseWorker;
 pub use report::{HealthReport, HealthWatch, OneMore};
+pub use simulation::{Setting, Simulated, simulate};
 
 use crate::env::Shutdown;
 use crate::metadata::MetadataError;

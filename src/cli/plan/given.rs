@@ -2,27 +2,27 @@
 
 /// A part of a whole, from 0 to below 1.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Part(pub(super) f64);
+pub(in crate::cli) struct Part(pub(in crate::cli) f64);
 
 /// A time in hours.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Hours(pub(super) f64);
+pub(in crate::cli) struct Hours(pub(in crate::cli) f64);
 
-pub(super) fn part(text: &str) -> Result<Part, String> {
+pub(in crate::cli) fn part(text: &str) -> Result<Part, String> {
     let number = text.strip_suffix('%').and_then(positive).filter(|percent| *percent < 100.0);
     number
         .map(|percent| Part(percent / 100.0))
         .ok_or_else(|| "expected a part below 100%, such as 3% or 0.5%".to_owned())
 }
 
-pub(super) fn hours(text: &str) -> Result<Hours, String> {
+pub(in crate::cli) fn hours(text: &str) -> Result<Hours, String> {
     let units = [("m", 1.0 / 60.0), ("h", 1.0), ("d", 24.0), ("w", 168.0)];
     let known = units.iter().find_map(|(unit, hours)| Some(positive(text.strip_suffix(unit)?)? * hours));
     let sensible = known.filter(|hours| *hours > 0.0 && *hours <= 24.0 * 3660.0);
     sensible.map(Hours).ok_or_else(|| "expected a number and m, h, d or w, such as 90m or 24h".to_owned())
 }
 
-pub(super) fn nines(text: &str) -> Result<f64, String> {
+pub(in crate::cli) fn nines(text: &str) -> Result<f64, String> {
     let sensible = positive(text).filter(|nines| (0.1..=100.0).contains(nines));
     sensible.ok_or_else(|| "expected a number of nines up to 100, such as 11".to_owned())
 }
@@ -33,13 +33,13 @@ fn positive(text: &str) -> Option<f64> {
 }
 
 /// `3 %`, `0.05 %`.
-pub(super) fn percent(part: f64) -> String {
+pub(in crate::cli) fn percent(part: f64) -> String {
     let rounded = format!("{:.4}", part * 100.0);
     format!("{} %", rounded.trim_end_matches('0').trim_end_matches('.'))
 }
 
 /// `24 h`, `1.5 h`, `7 d`.
-pub(super) fn time(hours: f64) -> String {
+pub(in crate::cli) fn time(hours: f64) -> String {
     let (number, unit) = match hours {
         hours if hours >= 48.0 => (hours / 24.0, "d"),
         hours if hours < 1.0 => (hours * 60.0, "min"),

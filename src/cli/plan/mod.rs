@@ -1,7 +1,7 @@
 //! `cairn plan`: what a redundancy scheme is worth on a network, before it is
 //! built.
 
-mod given;
+pub(in crate::cli) mod given;
 mod plot;
 mod schemes;
 
