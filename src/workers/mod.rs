@@ -13,6 +13,7 @@
 //! - `judge`: how a segment is, and what to make anew · `pass`: what one walk counts
 //! - `walk`: when passes begin and end · `crew`, `repair`: how segments are repaired
 //! - `inventory`: what a node that came back really has
+//! - `simulation`: the same by dice, for years
 //! - `task`: what one process does for all · `share`: what it shows the others
 
 mod census;
