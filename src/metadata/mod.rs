@@ -28,6 +28,7 @@ mod doors;
 mod epochs;
 mod garbage;
 mod list;
+mod merge;
 mod nodes;
 mod objects;
 mod postgres;
@@ -37,6 +38,7 @@ mod schema;
 mod segments;
 mod sqlite;
 mod standing;
+mod strays;
 mod streams;
 #[cfg(test)]
 pub(crate) mod suite;
@@ -58,6 +60,7 @@ pub use garbage::{
     ReleaseGarbage,
 };
 pub use list::{ListObjects, ListUploads, ListedPage, ListedRow, ListedUpload, ListedUploads};
+pub use merge::{CondemnOrphans, MoveStreams, ScanStreams, StreamPlace};
 pub use nodes::{
     FindNode, LeavePlace, ListNodes, NodeRow, NodeSpace, NodeState, PlaceNode, ReadClock, RecordHello, RecordSeen,
     SeenNode,
@@ -75,6 +78,10 @@ pub use repairs::{ClaimSegment, IsDrained, LetGo, ListRolledBack, MarkCompared, 
 pub use segments::{FindSegments, NewSegment, PiecePlace, SegmentRow};
 pub use sqlite::SqliteOptions;
 pub use standing::{ChangeNode, ChangeRefusal, NodeChange};
+pub use strays::{
+    CheckStrays, CondemnStrays, CondemnedOf, ForgetDeparted, ForgetStrays, MarkReclaimed, MarkStraysTrashed,
+    NodesToCompare, OldestEpoch, Reprieve, StraysOf, StraysToPurge, StraysToTrash,
+};
 pub use streams::{Extent, NewStream, StreamContent, StreamRow};
 pub use synthetic::{BLOCK_OBJECTS, Synthetic, SyntheticPlace, load_synthetic};
 pub use tasks::{ReadTask, ReleaseTask, StoreTask, TakeTask, Task};

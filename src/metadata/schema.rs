@@ -34,6 +34,8 @@ pub const MIGRATIONS: &[Migration] = &[
     Migration { both: V4, ..NOTHING },
     Migration { both: V5, ..NOTHING },
     Migration { heap: V6_HEAP, ..NOTHING },
+    NOTHING,
+    Migration { both: V8, ..NOTHING },
 ];
 
 const V1: &str = "
@@ -304,4 +306,20 @@ CREATE UNIQUE INDEX objects_listed ON objects (bucket_no, key)
     INCLUDE (size_bytes, modified_ms, etag, checksum, storage_class);
 ALTER TABLE objects DROP CONSTRAINT objects_pkey,
     ADD CONSTRAINT objects_pkey PRIMARY KEY USING INDEX objects_listed;
+";
+
+/// Reclaim: pieces that nodes hold and no list names, on their way out as
+/// condemned ones are; and when a node was last compared with the lists.
+const V8: &str = "
+CREATE TABLE strays (
+    node_no INTEGER NOT NULL,
+    piece_id BLOB NOT NULL,
+    -- Whether a walk that began later found no list that names it.
+    checked INTEGER NOT NULL,
+    trashed_ms INTEGER,
+    PRIMARY KEY (node_no, piece_id)
+) WITHOUT ROWID;
+CREATE INDEX strays_by_node ON strays (node_no, trashed_ms);
+
+ALTER TABLE nodes ADD COLUMN reclaimed_ms INTEGER;
 ";

@@ -187,6 +187,7 @@ impl Model {
             root: self.random(),
             epoch: Epoch(1),
             revision: Revision(1),
+            live_bytes: 0,
             pieces,
         }
     }

@@ -73,6 +73,11 @@ impl Transfer {
         &self.fleet
     }
 
+    /// What derives piece ids.
+    pub fn piece_ids(&self) -> Arc<PieceIdKey> {
+        self.piece_ids.clone()
+    }
+
     /// What the node of that place knows the piece by. None for a node that
     /// the database does not know.
     pub fn piece_id(&self, segment: SegmentId, place: &PiecePlace) -> Option<PieceId> {

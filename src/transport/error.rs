@@ -26,6 +26,9 @@ pub enum NodeError {
     /// The node declines this request, now or ever. Use another one.
     #[error("the node declined: {0}")]
     Refused(String),
+    /// The node is older than this request. Ask it something else.
+    #[error("the node does not know this request: {0}")]
+    Unsupported(String),
     /// The node's store is broken. Use another one, and expect its pieces to
     /// be lost.
     #[error("the node failed: {0}")]
@@ -48,7 +51,8 @@ impl From<ErrorBody> for NodeError {
             ErrorKind::Damaged => Self::Damaged(error.sentence),
             ErrorKind::Failed => Self::Failed(error.sentence),
             ErrorKind::Closing => Self::Offline,
-            ErrorKind::Busy | ErrorKind::Invalid | ErrorKind::Unsupported | ErrorKind::Other => {
+            ErrorKind::Unsupported => Self::Unsupported(error.sentence),
+            ErrorKind::Busy | ErrorKind::Invalid | ErrorKind::Other => {
                 Self::Refused(error.sentence)
             }
         }

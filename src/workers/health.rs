@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use super::census::Census;
 use super::crew::{Crew, Ended};
 use super::repair::Repairer;
+use super::reclaim::Reclaim;
 use super::report::HealthWatch;
 use super::share::Sharing;
 use super::task::Task;
@@ -45,6 +46,8 @@ pub struct HealthTuning {
     /// Whether this process leaves walking and repairing to others, and only
     /// hears what they find.
     pub only_hears: bool,
+    /// How often a node is asked for pieces that nobody refers to.
+    pub compare_every: Duration,
     /// After how long another process does what this one did, when it has died.
     pub lease: Duration,
 }
@@ -59,6 +62,7 @@ impl Default for HealthTuning {
             page: 500,
             repairs: 4,
             only_hears: false,
+            compare_every: Duration::from_secs(6 * 3600),
             lease: super::LEASE,
         }
     }
@@ -81,6 +85,7 @@ pub struct HealthLoop {
     pub(super) holder: Holder,
     pub(super) begun: Instant,
     pub(super) walk: Walk,
+    pub(super) reclaim: Reclaim,
     census: Option<(Instant, Arc<Census>)>,
     task: Task,
     crew: Crew,
@@ -95,8 +100,10 @@ impl HealthLoop {
     pub fn new(metadata: Metadata, transfer: Transfer, epochs: Epochs, env: Env, tuning: HealthTuning) -> Self {
         let holder = Holder(env.random());
         let repairer = Repairer { metadata: metadata.clone(), transfer, epochs };
+        let watch = HealthWatch::new(tuning.offline_after, holder);
         Self {
-            watch: HealthWatch::new(tuning.offline_after, holder),
+            reclaim: Reclaim::new(repairer.clone(), watch.clone(), env.clone(), tuning.compare_every),
+            watch,
             holder,
             begun: Instant::now(),
             walk: Walk::default(),

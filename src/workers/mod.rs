@@ -12,6 +12,7 @@
 //! - `presence`: who counts as there · `census`: what is known of all nodes
 //! - `judge`: how a segment is, and what to make anew · `pass`: what one walk counts
 //! - `walk`: when passes begin and end · `crew`, `repair`: how segments are repaired
+//! - `reclaim`: what a node has and nobody refers to
 //! - `inventory`: what a node that came back really has
 //! - `task`: what one process does for all · `share`: what it shows the others
 
@@ -24,6 +25,7 @@ mod judge;
 mod node_watch;
 mod pass;
 mod presence;
+mod reclaim;
 mod release;
 mod repair;
 mod report;

@@ -51,6 +51,14 @@ pub struct HealthReport {
     pub pieces_to_move: BTreeMap<u32, u64>,
     /// Repairs that failed since the cluster began.
     pub repairs_failed: u64,
+    /// Pieces that nobody referred to and that were condemned, since the
+    /// process began that walks.
+    #[serde(default)]
+    pub pieces_condemned: u64,
+    /// Pieces that were in their node's trash by mistake and were restored,
+    /// since then.
+    #[serde(default)]
+    pub pieces_restored: u64,
     /// What repair is waiting for, in a sentence.
     pub waiting_for: Option<String>,
 }

@@ -104,6 +104,7 @@ impl HealthLoop {
     /// Another process walks from now on.
     pub(super) fn stop_walking(&mut self) {
         self.walk = Walk::default();
+        self.reclaim.cut_off();
         self.watch.forget_missing();
     }
 
@@ -116,6 +117,7 @@ impl HealthLoop {
                 drained.insert(row.number, epoch);
             }
         }
+        self.reclaim.begin().await?;
         self.walk.pass = Some(Pass::begin(&self.repairer, &self.watch, drained).await?);
         self.walk.hope = census.domains != self.walk.domains;
         self.walk.domains.clone_from(&census.domains);
@@ -131,6 +133,7 @@ impl HealthLoop {
         let begun = Instant::now();
         let scan = ScanSegments { after: pass.after, limit: self.tuning.page };
         let rows = self.metadata().read(scan).await?;
+        self.reclaim.see(&rows);
         if pass.compare(&self.repairer.transfer, &self.watch, &rows).await {
             self.fresh_census().await?;
         }
@@ -195,6 +198,7 @@ impl HealthLoop {
     }
 
     async fn end_pass(&mut self, pass: Pass) -> Result<(), MetadataError> {
+        self.reclaim.end();
         let census = self.census().await?;
         for row in &census.draining {
             let Some(epoch) = pass.found_drained(row.number) else {

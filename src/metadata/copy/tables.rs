@@ -66,6 +66,7 @@ pub const TABLES: &[Description] = &[
             ("seen_by", Bytes),
             ("failing", Int),
             ("damage", Int),
+            ("reclaimed_ms", Int),
         ],
         only: "",
     },
@@ -185,6 +186,12 @@ pub const TABLES: &[Description] = &[
         name: "condemned",
         key: &[("node_no", Int), ("segment_id", Bytes), ("piece", Int), ("incarnation", Int)],
         rest: &[("trashed_ms", Int)],
+        only: "",
+    },
+    Description {
+        name: "strays",
+        key: &[("node_no", Int), ("piece_id", Bytes)],
+        rest: &[("checked", Int), ("trashed_ms", Int)],
         only: "",
     },
 ];

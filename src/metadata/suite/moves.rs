@@ -111,6 +111,7 @@ pub(super) async fn one_segment(metadata: &Metadata) -> (Lease, SegmentId, Vec<P
         root: [0; 16],
         epoch: Epoch(1),
         revision: crate::types::Revision(1),
+        live_bytes: 0,
         pieces: pieces.clone(),
     };
     let commit = CommitObject { object, streams: vec![stream], segments: vec![row], lease: Some(lease) };
