@@ -15,6 +15,8 @@ use tokio::time::Instant;
 
 use super::census::Census;
 use super::crew::{Crew, Ended};
+use super::inventory::Comparison;
+use super::observer::{Observer, Scene};
 use super::repair::Repairer;
 use super::report::HealthWatch;
 use super::share::Sharing;
@@ -81,6 +83,8 @@ pub struct HealthLoop {
     pub(super) holder: Holder,
     pub(super) begun: Instant,
     pub(super) walk: Walk,
+    /// Who watches the walk.
+    pub(super) observers: Vec<Box<dyn Observer>>,
     census: Option<(Instant, Arc<Census>)>,
     task: Task,
     crew: Crew,
@@ -100,6 +104,7 @@ impl HealthLoop {
             holder,
             begun: Instant::now(),
             walk: Walk::default(),
+            observers: vec![Box::new(Comparison::default())],
             census: None,
             task: Task::new(metadata, metadata::Task::Health, holder, tuning.lease),
             crew: Crew::new(repairer.clone(), holder, tuning.lease),
@@ -119,6 +124,12 @@ impl HealthLoop {
 
     pub(super) fn metadata(&self) -> &Metadata {
         &self.repairer.metadata
+    }
+
+    /// What observers work with.
+    pub(super) fn scene(&self) -> Scene {
+        let Repairer { metadata, transfer, .. } = self.repairer.clone();
+        Scene { metadata, transfer, watch: self.watch.clone(), env: self.env.clone(), thorough: false }
     }
 
     pub(super) async fn census(&mut self) -> Result<Arc<Census>, MetadataError> {

@@ -11,7 +11,8 @@
 //!
 //! - `presence`: who counts as there · `census`: what is known of all nodes
 //! - `judge`: how a segment is, and what to make anew · `pass`: what one walk counts
-//! - `walk`: when passes begin and end · `crew`, `repair`: how segments are repaired
+//! - `walk`: when passes begin and end · `observer`: who watches them
+//! - `crew`, `repair`: how segments are repaired
 //! - `inventory`: what a node that came back really has
 //! - `task`: what one process does for all · `share`: what it shows the others
 
@@ -22,6 +23,7 @@ mod health;
 mod inventory;
 mod judge;
 mod node_watch;
+mod observer;
 mod pass;
 mod presence;
 mod release;
