@@ -7,7 +7,7 @@ use super::dialect::Lock;
 use super::epochs::{Lease, check};
 use super::segments::{self, NewSegment};
 use super::streams::{Extent, decode_extents, encode_extents};
-use super::tx::{MetadataError, Operation, Tx, params};
+use super::tx::{MetadataError, Operation, Row, Tx, params};
 use crate::types::{Revision, SegmentId, StreamId};
 
 /// Where a stream lies, as of a revision of its row.
@@ -36,15 +36,32 @@ impl Operation for ScanStreams {
         // Inline ones have empty extents here: a page is full all the same.
         let sql = "SELECT stream_id, revision, extents FROM streams WHERE stream_id > ?1 ORDER BY stream_id LIMIT ?2";
         let after = self.after.as_ref().map_or(&[][..], |id| id.as_bytes());
-        let rows = tx.query(sql, params![after, self.limit]).await?;
-        let place = |row: &super::tx::Row| {
-            Ok(StreamPlace {
-                stream: StreamId::from_bytes(row.array(0)?),
-                revision: Revision(row.u64(1)?),
-                extents: row.optional(2)?.map(decode_extents).transpose()?.unwrap_or_default(),
-            })
-        };
-        rows.iter().map(place).collect()
+        tx.query(sql, params![after, self.limit]).await?.iter().map(place).collect()
+    }
+}
+
+fn place(row: &Row) -> Result<StreamPlace, MetadataError> {
+    Ok(StreamPlace {
+        stream: StreamId::from_bytes(row.array(0)?),
+        revision: Revision(row.u64(1)?),
+        extents: row.optional(2)?.map(decode_extents).transpose()?.unwrap_or_default(),
+    })
+}
+
+/// Where some streams lie now; missing ones are left out.
+pub struct FindPlaces {
+    /// Which ones.
+    pub streams: Vec<StreamId>,
+}
+
+impl Operation for FindPlaces {
+    type Output = Vec<StreamPlace>;
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<Vec<StreamPlace>, MetadataError> {
+        let ids: Vec<&[u8]> = self.streams.iter().map(|id| &id.as_bytes()[..]).collect();
+        let sql = "SELECT stream_id, revision, extents FROM streams \
+                   WHERE stream_id IN (SELECT value FROM rarray(?1)) ORDER BY stream_id";
+        tx.query(sql, params![&ids[..]]).await?.iter().map(place).collect()
     }
 }
 

@@ -50,6 +50,38 @@ impl Shared {
     }
 }
 
+/// As if the database's clock had gone on by so much (or back): all times that
+/// it has noted are as much earlier.
+pub(crate) struct Elapse(pub(crate) i64);
+
+impl Operation for Elapse {
+    type Output = ();
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<(), MetadataError> {
+        for sql in [
+            "UPDATE leases SET expires_ms = expires_ms - ?1",
+            "UPDATE garbage SET left_ms = left_ms - ?1",
+            "UPDATE condemned SET trashed_ms = trashed_ms - ?1",
+            "UPDATE strays SET trashed_ms = trashed_ms - ?1",
+            "UPDATE nodes SET reclaimed_ms = reclaimed_ms - ?1",
+        ] {
+            tx.execute(sql, super::tx::params![self.0]).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Puts a segment in that no stream lies in, as a fault in the program would.
+pub(crate) struct Orphan(pub(crate) NewSegment);
+
+impl Operation for Orphan {
+    type Output = ();
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<(), MetadataError> {
+        super::segments::insert(tx, std::slice::from_ref(&self.0), &[]).await
+    }
+}
+
 const PIECES: u16 = 3;
 /// Nodes that take the model's pieces.
 const NODES: u8 = 6;

@@ -15,7 +15,10 @@ use tokio::time::Instant;
 
 use super::census::Census;
 use super::crew::{Crew, Ended};
+use super::inventory::Comparison;
+use super::observer::{Observer, Scene};
 use super::repair::Repairer;
+use super::merge::{Candidates, Sparse};
 use super::reclaim::Reclaim;
 use super::report::HealthWatch;
 use super::share::Sharing;
@@ -85,7 +88,9 @@ pub struct HealthLoop {
     pub(super) holder: Holder,
     pub(super) begun: Instant,
     pub(super) walk: Walk,
-    pub(super) reclaim: Reclaim,
+    /// Who watches the walk.
+    pub(super) observers: Vec<Box<dyn Observer>>,
+    candidates: Candidates,
     census: Option<(Instant, Arc<Census>)>,
     task: Task,
     crew: Crew,
@@ -101,12 +106,16 @@ impl HealthLoop {
         let holder = Holder(env.random());
         let repairer = Repairer { metadata: metadata.clone(), transfer, epochs };
         let watch = HealthWatch::new(tuning.offline_after, holder);
+        let reclaim = Reclaim::new(repairer.epochs.holder(), tuning.compare_every);
+        let candidates = Candidates::default();
+        let sparse = Sparse::new(candidates.clone());
         Self {
-            reclaim: Reclaim::new(repairer.clone(), watch.clone(), env.clone(), tuning.compare_every),
             watch,
             holder,
             begun: Instant::now(),
             walk: Walk::default(),
+            observers: vec![Box::new(Comparison::default()), Box::new(reclaim), Box::new(sparse)],
+            candidates,
             census: None,
             task: Task::new(metadata, metadata::Task::Health, holder, tuning.lease),
             crew: Crew::new(repairer.clone(), holder, tuning.lease),
@@ -124,8 +133,19 @@ impl HealthLoop {
         self.watch.clone()
     }
 
+    /// Where it leaves the segments that can be merged.
+    pub fn candidates(&self) -> Candidates {
+        self.candidates.clone()
+    }
+
     pub(super) fn metadata(&self) -> &Metadata {
         &self.repairer.metadata
+    }
+
+    /// What observers work with.
+    pub(super) fn scene(&self) -> Scene {
+        let Repairer { metadata, transfer, .. } = self.repairer.clone();
+        Scene { metadata, transfer, watch: self.watch.clone(), env: self.env.clone(), thorough: false }
     }
 
     pub(super) async fn census(&mut self) -> Result<Arc<Census>, MetadataError> {

@@ -11,8 +11,9 @@
 //!
 //! - `presence`: who counts as there · `census`: what is known of all nodes
 //! - `judge`: how a segment is, and what to make anew · `pass`: what one walk counts
-//! - `walk`: when passes begin and end · `crew`, `repair`: how segments are repaired
-//! - `reclaim`: what a node has and nobody refers to
+//! - `walk`: when passes begin and end · `observer`: who watches them
+//! - `crew`, `repair`: how segments are repaired
+//! - `reclaim`: what a node has and nobody refers to · `merge`: small segments become full ones
 //! - `inventory`: what a node that came back really has
 //! - `task`: what one process does for all · `share`: what it shows the others
 
@@ -22,7 +23,9 @@ mod delete;
 mod health;
 mod inventory;
 mod judge;
+mod merge;
 mod node_watch;
+mod observer;
 mod pass;
 mod presence;
 mod reclaim;
@@ -41,6 +44,7 @@ use async_trait::async_trait;
 
 pub use delete::DeleteWorker;
 pub use health::{HealthLoop, HealthTuning};
+pub use merge::{Candidates, MergeWorker};
 pub use node_watch::NodeWatch;
 pub use release::ReleaseWorker;
 pub use report::{HealthReport, HealthWatch, OneMore};

@@ -5,12 +5,9 @@ use std::collections::{BTreeMap, HashMap};
 use tokio::time::Instant;
 
 use super::census::Census;
-use super::inventory::Comparison;
 use super::judge::Verdict;
-use super::repair::Repairer;
 use super::report::{HealthWatch, OneMore};
-use crate::metadata::{Metadata, MetadataError, NodeRow, SegmentRow};
-use crate::transfer::Transfer;
+use crate::metadata::NodeRow;
 use crate::types::{Epoch, SegmentId, UnixMillis};
 
 /// A pass that goes on.
@@ -20,8 +17,6 @@ pub(super) struct Pass {
     pub(super) after: Option<SegmentId>,
     /// Nodes that no upload could reach any more when it began.
     drained: HashMap<u32, Epoch>,
-    comparison: Comparison,
-    compares: bool,
     segments: u64,
     by_margin: BTreeMap<i64, u64>,
     degraded: u64,
@@ -33,18 +28,11 @@ pub(super) struct Pass {
 }
 
 impl Pass {
-    pub(super) async fn begin(
-        repairer: &Repairer,
-        watch: &HealthWatch,
-        drained: HashMap<u32, Epoch>,
-    ) -> Result<Self, MetadataError> {
-        let comparison = Comparison::begin(&repairer.metadata, &repairer.transfer, watch).await?;
-        Ok(Self {
+    pub(super) fn begin(drained: HashMap<u32, Epoch>) -> Self {
+        Self {
             begun: Instant::now(),
             after: None,
             drained,
-            compares: !comparison.is_empty(),
-            comparison,
             segments: 0,
             by_margin: BTreeMap::new(),
             degraded: 0,
@@ -52,27 +40,7 @@ impl Pass {
             lost: 0,
             hang_on: BTreeMap::new(),
             to_move: BTreeMap::new(),
-        })
-    }
-
-    /// Compares segments' pieces with inventories. Answers whether anything
-    /// is missing that was not known to be.
-    pub(super) async fn compare(&mut self, transfer: &Transfer, watch: &HealthWatch, rows: &[SegmentRow]) -> bool {
-        let found = self.comparison.look(transfer, rows).await;
-        if found {
-            self.comparison.tell(watch);
         }
-        found
-    }
-
-    /// Whether inventories are compared in it.
-    pub(super) fn compares(&self) -> bool {
-        self.compares
-    }
-
-    /// Whether one was left out that another process may fetch.
-    pub(super) fn leaves_out(&self) -> bool {
-        self.comparison.leaves_out
     }
 
     pub(super) fn count(&mut self, segment: SegmentId, verdict: &Verdict) {
@@ -130,10 +98,5 @@ impl Pass {
     /// be judged.
     fn unhealthy(&self) -> u64 {
         self.segments - self.by_margin.values().sum::<u64>()
-    }
-
-    /// Ends the comparison of inventories.
-    pub(super) async fn end(self, metadata: &Metadata, watch: &HealthWatch) -> Result<(), MetadataError> {
-        self.comparison.end(metadata, watch).await
     }
 }

@@ -59,6 +59,18 @@ pub struct HealthReport {
     /// since then.
     #[serde(default)]
     pub pieces_restored: u64,
+    /// Comparisons of nodes with the lists that go on, of passes that have ended.
+    #[serde(default)]
+    pub comparing: u64,
+    /// Segments that went into others since the process began that walks.
+    #[serde(default)]
+    pub segments_merged: u64,
+    /// Segments that nobody referred to, since then.
+    #[serde(default)]
+    pub segments_orphaned: u64,
+    /// Whether segments are being merged.
+    #[serde(default)]
+    pub merging: bool,
     /// What repair is waiting for, in a sentence.
     pub waiting_for: Option<String>,
 }

@@ -8,6 +8,7 @@ use tokio::time::{Instant, sleep};
 
 use super::census::Census;
 use super::health::HealthLoop;
+use super::observer::Wish;
 use super::pass::Pass;
 use crate::metadata::{IsDrained, LetGo, MetadataError, QueueRepairs, ScanSegments, SegmentRow, WantedRepair};
 use crate::types::{Epoch, NodeId, SegmentId};
@@ -96,15 +97,19 @@ impl HealthLoop {
             self.begin_pass().await?;
         }
         let Some(pass) = self.walk.pass.take() else { return Ok(false) };
-        // One that fails is begun anew.
-        self.go_on(pass).await.inspect_err(|_| self.watch.wake())?;
-        Ok(true)
+        let outcome = self.go_on(pass).await;
+        if outcome.is_err() {
+            // It is begun anew.
+            self.watch.wake();
+            self.cut_off();
+        }
+        outcome.map(|()| true)
     }
 
     /// Another process walks from now on.
     pub(super) fn stop_walking(&mut self) {
         self.walk = Walk::default();
-        self.reclaim.cut_off();
+        self.cut_off();
         self.watch.forget_missing();
     }
 
@@ -117,8 +122,11 @@ impl HealthLoop {
                 drained.insert(row.number, epoch);
             }
         }
-        self.reclaim.begin().await?;
-        self.walk.pass = Some(Pass::begin(&self.repairer, &self.watch, drained).await?);
+        let scene = self.scene();
+        for observer in &mut self.observers {
+            observer.begin(&scene).await?;
+        }
+        self.walk.pass = Some(Pass::begin(drained));
         self.walk.hope = census.domains != self.walk.domains;
         self.walk.domains.clone_from(&census.domains);
         (self.walk.dropped, self.walk.changed, self.walk.done) = (0, false, self.done());
@@ -133,8 +141,7 @@ impl HealthLoop {
         let begun = Instant::now();
         let scan = ScanSegments { after: pass.after, limit: self.tuning.page };
         let rows = self.metadata().read(scan).await?;
-        self.reclaim.see(&rows);
-        if pass.compare(&self.repairer.transfer, &self.watch, &rows).await {
+        if self.show(&rows).await? {
             self.fresh_census().await?;
         }
         let mut census = self.census().await?;
@@ -153,6 +160,16 @@ impl HealthLoop {
             sleep((begun.elapsed() * factor).min(PAGE_PAUSE_MAX)).await;
         }
         Ok(Some(more))
+    }
+
+    /// Shows a page to all who watch. Answers whether any found pieces lost
+    /// that were not known to be.
+    async fn show(&mut self, rows: &[SegmentRow]) -> Result<bool, MetadataError> {
+        let (scene, mut found) = (self.scene(), false);
+        for observer in &mut self.observers {
+            found |= observer.page(&scene, rows).await?;
+        }
+        Ok(found)
     }
 
     fn judge(&self, pass: &mut Pass, census: &Census, row: &SegmentRow) -> Option<WantedRepair> {
@@ -198,7 +215,6 @@ impl HealthLoop {
     }
 
     async fn end_pass(&mut self, pass: Pass) -> Result<(), MetadataError> {
-        self.reclaim.end();
         let census = self.census().await?;
         for row in &census.draining {
             let Some(epoch) = pass.found_drained(row.number) else {
@@ -213,11 +229,26 @@ impl HealthLoop {
             }
         }
         self.walk.empty_passes.retain(|node, _| census.draining.iter().any(|row| row.number == *node));
-        let soon = !census.draining.is_empty() || pass.compares();
+        let wish = self.end_watching().await?;
+        let soon = !census.draining.is_empty() || wish.soon;
         self.walk.last_pass = Some((Instant::now(), pass.begun.elapsed(), soon));
-        self.walk.left_out = pass.leaves_out();
+        self.walk.left_out = wish.elsewhere;
         pass.report(&census, &self.watch, self.env.now());
-        pass.end(self.metadata(), &self.watch).await
+        Ok(())
+    }
+
+    /// What all who watch wish together.
+    async fn end_watching(&mut self) -> Result<Wish, MetadataError> {
+        let (scene, mut wish) = (self.scene(), Wish::default());
+        for observer in &mut self.observers {
+            let Wish { soon, elsewhere } = observer.end(&scene).await?;
+            wish = Wish { soon: wish.soon | soon, elsewhere: wish.elsewhere | elsewhere };
+        }
+        Ok(wish)
+    }
+
+    fn cut_off(&mut self) {
+        self.observers.iter_mut().for_each(|observer| observer.cut_off());
     }
 
     /// What has begun with an older view of the node is refused: it is empty

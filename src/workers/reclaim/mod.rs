@@ -11,14 +11,13 @@ pub(super) mod round;
 
 use std::time::Duration;
 
+use async_trait::async_trait;
 use tokio::task::JoinHandle;
 
 use self::ask::ask_all;
 use self::round::{Round, Subject};
-use super::repair::Repairer;
-use super::report::HealthWatch;
-use crate::env::Env;
-use crate::metadata::{ForgetDeparted, MetadataError, NodesToCompare, SegmentRow};
+use super::observer::{Observer, Scene, Wish};
+use crate::metadata::{ForgetDeparted, Holder, MetadataError, NodesToCompare, SegmentRow};
 
 /// Nodes that are compared in one pass, and pieces on them, about: a filter
 /// takes ten bits for each.
@@ -29,9 +28,8 @@ const DEPARTED_AT_ONCE: u32 = 5000;
 
 /// Watches the walk of one process.
 pub(super) struct Reclaim {
-    repairer: Repairer,
-    watch: HealthWatch,
-    env: Env,
+    /// This process's lease on epochs.
+    own: Holder,
     /// How often each node is compared.
     every: Duration,
     round: Option<Round>,
@@ -39,39 +37,21 @@ pub(super) struct Reclaim {
 }
 
 impl Reclaim {
-    pub(super) fn new(repairer: Repairer, watch: HealthWatch, env: Env, every: Duration) -> Self {
-        Self { repairer, watch, env, every, round: None, asking: None }
+    pub(super) fn new(own: Holder, every: Duration) -> Self {
+        Self { own, every, round: None, asking: None }
     }
 
     /// Whether nodes are being asked.
-    pub(super) fn is_asking(&self) -> bool {
+    fn is_asking(&self) -> bool {
         self.asking.as_ref().is_some_and(|asking| !asking.is_finished())
     }
 
-    /// A walk over all segments begins: nothing of it has been read yet.
-    pub(super) async fn begin(&mut self) -> Result<(), MetadataError> {
-        self.round = None;
-        if self.is_asking() {
-            return Ok(());
-        }
-        let metadata = &self.repairer.metadata;
-        while metadata.write(ForgetDeparted { limit: DEPARTED_AT_ONCE }).await? {}
-        let subjects = self.subjects().await?;
-        if subjects.is_empty() {
-            return Ok(());
-        }
-        let (ids, own) = (self.repairer.transfer.piece_ids(), self.repairer.epochs.holder());
-        let salt = u64::from_le_bytes(self.env.random());
-        self.round = Some(Round::begin(metadata, ids, own, &subjects, salt).await?);
-        Ok(())
-    }
-
     /// The nodes that are due and connected to this process.
-    async fn subjects(&self) -> Result<Vec<Subject>, MetadataError> {
-        let fleet = self.repairer.transfer.fleet();
+    async fn subjects(&self, scene: &Scene) -> Result<Vec<Subject>, MetadataError> {
+        let fleet = scene.transfer.fleet();
         let nodes = fleet.connected().into_iter().collect();
-        let due = NodesToCompare { nodes, older_than_ms: self.every.as_millis() as u64, limit: NODES_AT_ONCE };
-        let due = self.repairer.metadata.read(due).await?;
+        let older_than_ms = if scene.thorough { 0 } else { self.every.as_millis() as u64 };
+        let due = scene.metadata.read(NodesToCompare { nodes, older_than_ms, limit: NODES_AT_ONCE }).await?;
         let (mut subjects, mut room) = (Vec::new(), PIECES_AT_ONCE);
         for number in due {
             let Some(node) = fleet.node_id(number) else { continue };
@@ -85,29 +65,51 @@ impl Reclaim {
         }
         Ok(subjects)
     }
+}
 
-    /// A page of segments was read.
-    pub(super) fn see(&mut self, rows: &[SegmentRow]) {
+#[async_trait]
+impl Observer for Reclaim {
+    /// Nothing of the walk has been read yet: the epoch comes first.
+    async fn begin(&mut self, scene: &Scene) -> Result<(), MetadataError> {
+        self.round = None;
+        if self.is_asking() {
+            return Ok(());
+        }
+        while scene.metadata.write(ForgetDeparted { limit: DEPARTED_AT_ONCE }).await? {}
+        let subjects = self.subjects(scene).await?;
+        if subjects.is_empty() {
+            return Ok(());
+        }
+        let salt = u64::from_le_bytes(scene.env.random());
+        let ids = scene.transfer.piece_ids();
+        self.round = Some(Round::begin(&scene.metadata, ids, self.own, &subjects, salt).await?);
+        Ok(())
+    }
+
+    async fn page(&mut self, _: &Scene, rows: &[SegmentRow]) -> Result<bool, MetadataError> {
         if let Some(round) = &mut self.round {
             round.see(rows);
         }
+        Ok(false)
     }
 
-    /// The walk has seen all segments.
-    pub(super) fn end(&mut self) {
-        let Some(round) = self.round.take() else { return };
-        let (metadata, watch) = (self.repairer.metadata.clone(), self.watch.clone());
-        let nodes = self.repairer.transfer.fleet().nodes().clone();
-        self.asking = Some(tokio::spawn(async move {
-            let (condemned, restored) = ask_all(round, &metadata, &nodes).await;
-            let mut report = watch.report();
-            report.pieces_condemned += condemned;
-            report.pieces_restored += restored;
-        }));
+    async fn end(&mut self, scene: &Scene) -> Result<Wish, MetadataError> {
+        if let Some(round) = self.round.take() {
+            let scene = scene.clone();
+            scene.watch.report().comparing += 1;
+            self.asking = Some(tokio::spawn(async move {
+                let nodes = scene.transfer.fleet().nodes().clone();
+                let (condemned, restored) = ask_all(round, &scene.metadata, &nodes).await;
+                let mut report = scene.watch.report();
+                report.pieces_condemned += condemned;
+                report.pieces_restored += restored;
+                report.comparing -= 1;
+            }));
+        }
+        Ok(Wish::default())
     }
 
-    /// The walk was cut off: what it has seen is not all.
-    pub(super) fn cut_off(&mut self) {
+    fn cut_off(&mut self) {
         self.round = None;
     }
 }

@@ -127,11 +127,6 @@ impl Round {
         Ok(Compared { node: key, known: Known { named, dead: filter }, dead, strays, mistaken: Vec::new() })
     }
 
-    /// Whether no node is compared.
-    pub(in crate::workers) fn is_empty(&self) -> bool {
-        self.nodes.is_empty()
-    }
-
     /// Nothing of this epoch or a later one is condemned.
     pub(in crate::workers) fn before(&self) -> Epoch {
         self.before
