@@ -16,6 +16,7 @@
 //! - a commit of pieces fails when the writer's lease is gone;
 //! - the order of writes is a sequence assigned in the commit, never a clock.
 
+mod audits;
 mod bodies;
 mod buckets;
 mod checksums;
@@ -46,6 +47,10 @@ mod tokens;
 mod tx;
 mod uploads;
 
+pub use audits::{
+    AuditFailure, AuditRecord, Audited, AuditedPiece, AuditsRecorded, DropFollowUps, FAILURES_MAX, FOLLOW_UPS_MAX,
+    FollowUp, ListAuditFailures, ListAudits, ListFollowUps, RecordAudits,
+};
 pub use bodies::{NewBody, PartRecord, Span};
 pub use buckets::{BucketRow, CreateBucket, CreatedBucket, DeleteBucket, DeletedBucket, FindBucket, ListBuckets};
 pub use cluster::{ClusterRow, FindCluster, OpenCluster};

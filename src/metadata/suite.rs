@@ -3,6 +3,7 @@
 //! alive is condemned, nothing that is dead stays behind, while repairs move
 //! pieces, overtake each other and crash.
 
+mod audits;
 mod copies;
 mod engines;
 mod lists;

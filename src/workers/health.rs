@@ -13,6 +13,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::time::Instant;
 
+use super::audit::Auditor;
 use super::census::Census;
 use super::crew::{Crew, Ended};
 use super::inventory::Comparison;
@@ -21,6 +22,7 @@ use super::repair::Repairer;
 use super::report::HealthWatch;
 use super::share::Sharing;
 use super::task::Task;
+use super::tranquil::Tranquilizer;
 use super::walk::Walk;
 use super::{Step, Worker};
 use crate::env::Env;
@@ -104,7 +106,7 @@ impl HealthLoop {
             holder,
             begun: Instant::now(),
             walk: Walk::default(),
-            observers: vec![Box::new(Comparison::default())],
+            observers: vec![Box::new(Comparison::default()), Box::new(Auditor::default())],
             census: None,
             task: Task::new(metadata, metadata::Task::Health, holder, tuning.lease),
             crew: Crew::new(repairer.clone(), holder, tuning.lease),
@@ -184,8 +186,12 @@ impl HealthLoop {
 
     /// Whether users' transfers use most of their memory.
     pub(super) fn is_busy(&self) -> bool {
-        let budget = self.repairer.transfer.budget();
-        budget.pieces.is_half_used() || budget.read.is_half_used()
+        self.tranquil().is_busy()
+    }
+
+    /// How this process's work in the background yields.
+    pub(super) fn tranquil(&self) -> Tranquilizer {
+        Tranquilizer::new(self.repairer.transfer.budget().clone())
     }
 
     /// Takes in what has ended, and begins what comes first.
@@ -214,6 +220,9 @@ impl HealthLoop {
         }
         self.recount();
         self.walk.changed |= ended.done;
+        for (segment, asked) in &ended.beyond {
+            self.watch.set_beyond(*segment, asked.clone());
+        }
         for (node, moved) in &ended.moved {
             let mut report = self.watch.report();
             let left = report.pieces_to_move.entry(*node).or_default();

@@ -13,9 +13,11 @@
 //! - `judge`: how a segment is, and what to make anew · `pass`: what one walk counts
 //! - `walk`: when passes begin and end · `observer`: who watches them
 //! - `crew`, `repair`: how segments are repaired
+//! - `audit`: whether nodes have what they were given · `tranquil`: how all of it yields
 //! - `inventory`: what a node that came back really has
 //! - `task`: what one process does for all · `share`: what it shows the others
 
+mod audit;
 mod census;
 mod crew;
 mod delete;
@@ -33,12 +35,14 @@ mod share;
 mod task;
 #[cfg(test)]
 mod tests;
+mod tranquil;
 mod walk;
 
 use std::time::Duration;
 
 use async_trait::async_trait;
 
+pub use audit::NodeTally;
 pub use delete::DeleteWorker;
 pub use health::{HealthLoop, HealthTuning};
 pub use node_watch::NodeWatch;

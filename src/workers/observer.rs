@@ -46,4 +46,9 @@ pub(super) trait Observer: Send + Sync {
 
     /// The pass does not go on.
     fn cut_off(&mut self) {}
+
+    /// Whether it still works on what the last pass has shown.
+    fn is_busy(&self) -> bool {
+        false
+    }
 }

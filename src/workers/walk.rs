@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
 use super::census::Census;
 use super::health::HealthLoop;
@@ -15,8 +15,6 @@ use crate::types::{Epoch, NodeId, SegmentId};
 
 /// From the end of a pass to the next one, when nodes have come or gone.
 const RECOUNT_AFTER: Duration = Duration::from_secs(15);
-/// The longest wait after a page of segments.
-const PAGE_PAUSE_MAX: Duration = Duration::from_secs(1);
 /// Segments that wait at once; others are found again by the next pass.
 const QUEUE_MAX: u64 = 10_000;
 /// Passes without a piece on it, after which a drained node has left.
@@ -156,8 +154,7 @@ impl HealthLoop {
             return Ok(None);
         }
         if more {
-            let factor = if self.is_busy() { 4 } else { 1 };
-            sleep((begun.elapsed() * factor).min(PAGE_PAUSE_MAX)).await;
+            self.tranquil().rest(begun.elapsed()).await;
         }
         Ok(Some(more))
     }
@@ -179,11 +176,12 @@ impl HealthLoop {
                 pass.count(row.segment, &verdict);
                 let need = verdict.need()? as u8;
                 let lost = census.lost(transfer, row);
-                Some(WantedRepair { segment: row.segment, margin: verdict.margin(), need, lost })
+                let steady = verdict.steady(|node| census.hazard(node));
+                Some(WantedRepair { segment: row.segment, margin: verdict.margin(), need, steady, lost })
             }
             Err(error) => {
                 tracing::error!(segment = %row.segment, %error, "a segment's layout cannot be read");
-                pass.count_unreadable();
+                pass.count_unreadable(row.segment);
                 None
             }
         }
