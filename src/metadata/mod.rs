@@ -31,6 +31,7 @@ mod garbage;
 mod list;
 mod nodes;
 mod objects;
+mod once;
 mod postgres;
 mod queue;
 mod repairs;
@@ -71,6 +72,7 @@ pub use objects::{
     CommitObject, CommitShared, CopyObject, Current, DeleteObjects, FindObject, FindStreams, FoundObject, InlineStream,
     NewObject, ObjectContent, Refusal, SharedMember, Source, check_condition,
 };
+pub use once::{AskRun, AskedRun, ReadRun, TellRun};
 pub use postgres::{PostgresAddress, PostgresOptions};
 pub use queue::{
     CountRepairs, FinishRepairs, FinishedRepair, QueueRepairs, RenewRepairs, RepairCounts, RepairEnd, TakeRepairs,

@@ -51,6 +51,20 @@ impl Shared {
     }
 }
 
+/// Changes a segment's MAC key, as a damaged page of the database would.
+pub(crate) struct SpoilMacKey {
+    pub(crate) segment: SegmentId,
+}
+
+impl Operation for SpoilMacKey {
+    type Output = ();
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<(), MetadataError> {
+        let sql = "UPDATE segments SET mac_key = ?2 WHERE segment_id = ?1";
+        tx.execute(sql, params![self.segment.as_bytes(), &[9; 32]]).await.map(drop)
+    }
+}
+
 const PIECES: u16 = 3;
 /// Nodes that take the model's pieces.
 const NODES: u8 = 6;

@@ -18,6 +18,7 @@ use super::census::Census;
 use super::crew::{Crew, Ended};
 use super::inventory::Comparison;
 use super::observer::{Observer, Scene};
+use super::once::Runs;
 use super::repair::Repairer;
 use super::report::HealthWatch;
 use super::share::Sharing;
@@ -85,6 +86,8 @@ pub struct HealthLoop {
     pub(super) holder: Holder,
     pub(super) begun: Instant,
     pub(super) walk: Walk,
+    /// Full passes that operators ask for.
+    pub(super) runs: Runs,
     /// Who watches the walk.
     pub(super) observers: Vec<Box<dyn Observer>>,
     census: Option<(Instant, Arc<Census>)>,
@@ -106,6 +109,7 @@ impl HealthLoop {
             holder,
             begun: Instant::now(),
             walk: Walk::default(),
+            runs: Runs::default(),
             observers: vec![Box::new(Comparison::default()), Box::new(Auditor::default())],
             census: None,
             task: Task::new(metadata, metadata::Task::Health, holder, tuning.lease),
@@ -131,7 +135,7 @@ impl HealthLoop {
     /// What observers work with.
     pub(super) fn scene(&self) -> Scene {
         let Repairer { metadata, transfer, .. } = self.repairer.clone();
-        Scene { metadata, transfer, watch: self.watch.clone(), env: self.env.clone(), thorough: false }
+        Scene { metadata, transfer, watch: self.watch.clone(), env: self.env.clone(), thorough: self.runs.is_thorough() }
     }
 
     pub(super) async fn census(&mut self) -> Result<Arc<Census>, MetadataError> {
@@ -266,6 +270,7 @@ impl HealthLoop {
     /// As the one process that walks.
     async fn lead(&mut self) -> Result<bool, MetadataError> {
         let passes = self.watch.report().passes;
+        self.look_for_once().await?;
         let busy = self.walk().await?;
         self.count().await?;
         self.tell();
@@ -274,7 +279,7 @@ impl HealthLoop {
         if let Err(error) = self.sharing.show(&mut self.task, &self.watch, ended).await {
             tracing::debug!(%error, "other processes could not be told how the segments are");
         }
-        Ok(busy)
+        Ok(self.go_on_once().await? || busy)
     }
 
     /// As one of those that do not.

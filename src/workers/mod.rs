@@ -15,6 +15,7 @@
 //! - `crew`, `repair`: how segments are repaired
 //! - `audit`: whether nodes have what they were given · `tranquil`: how all of it yields
 //! - `inventory`: what a node that came back really has
+//! - `once`: the full pass that an operator asks for
 //! - `task`: what one process does for all · `share`: what it shows the others
 
 mod audit;
@@ -26,6 +27,7 @@ mod inventory;
 mod judge;
 mod node_watch;
 mod observer;
+mod once;
 mod pass;
 mod presence;
 mod release;
@@ -46,6 +48,7 @@ pub use audit::NodeTally;
 pub use delete::DeleteWorker;
 pub use health::{HealthLoop, HealthTuning};
 pub use node_watch::NodeWatch;
+pub use once::{OnceView, WorkerReport, ask_once, last_once};
 pub use release::ReleaseWorker;
 pub use report::{HealthReport, HealthWatch, OneMore};
 
