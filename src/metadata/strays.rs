@@ -106,7 +106,8 @@ impl Operation for StraysOf {
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Vec<(PieceId, bool)>, MetadataError> {
         let after = self.after.as_ref().map_or(&[][..], |id| id.as_bytes());
-        let sql = "SELECT piece_id, checked FROM strays WHERE node_no = ?1 AND piece_id > ?2 ORDER BY piece_id LIMIT ?3";
+        let sql =
+            "SELECT piece_id, checked FROM strays WHERE node_no = ?1 AND piece_id > ?2 ORDER BY piece_id LIMIT ?3";
         let rows = tx.query(sql, params![self.node, after, self.limit]).await?;
         rows.iter().map(|row| Ok((PieceId::from_bytes(row.array(0)?), row.int(1)? != 0))).collect()
     }
@@ -232,8 +233,7 @@ impl Operation for MarkStraysTrashed {
         let now = tx.now().await?;
         let mut rows = columns(self.node, &self.pieces);
         rows.iter_mut().for_each(|row| row.push(now.into()));
-        let sql =
-            "UPDATE strays SET trashed_ms = ?3 WHERE node_no = ?1 AND piece_id = ?2 AND trashed_ms IS NULL";
+        let sql = "UPDATE strays SET trashed_ms = ?3 WHERE node_no = ?1 AND piece_id = ?2 AND trashed_ms IS NULL";
         tx.execute_each(sql, &rows).await.map(drop)
     }
 }

@@ -3,6 +3,7 @@
 //! alive is condemned, nothing that is dead stays behind, while repairs move
 //! pieces, overtake each other and crash.
 
+mod audits;
 mod copies;
 mod engines;
 mod lists;
@@ -30,6 +31,7 @@ use rand::{Rng, RngCore, SeedableRng};
 use super::bodies::{decode_spans, streams_of};
 use super::segments::decode_pieces;
 use super::streams::decode_extents;
+use super::tx::params;
 use super::*;
 use crate::types::{
     BodyId, BucketName, ETagMatch, Epoch, Incarnation, KeyVersion, NodeId, ObjectHeaders, ObjectKey, PieceNumber,
@@ -50,6 +52,20 @@ impl Shared {
     }
 }
 
+/// Changes a segment's MAC key, as a damaged page of the database would.
+pub(crate) struct SpoilMacKey {
+    pub(crate) segment: SegmentId,
+}
+
+impl Operation for SpoilMacKey {
+    type Output = ();
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<(), MetadataError> {
+        let sql = "UPDATE segments SET mac_key = ?2 WHERE segment_id = ?1";
+        tx.execute(sql, params![self.segment.as_bytes(), &[9; 32]]).await.map(drop)
+    }
+}
+
 /// As if the database's clock had gone on by so much (or back): all times that
 /// it has noted are as much earlier.
 pub(crate) struct Elapse(pub(crate) i64);
@@ -65,7 +81,7 @@ impl Operation for Elapse {
             "UPDATE strays SET trashed_ms = trashed_ms - ?1",
             "UPDATE nodes SET reclaimed_ms = reclaimed_ms - ?1",
         ] {
-            tx.execute(sql, super::tx::params![self.0]).await?;
+            tx.execute(sql, params![self.0]).await?;
         }
         Ok(())
     }

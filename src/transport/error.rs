@@ -29,6 +29,9 @@ pub enum NodeError {
     /// The node is older than this request. Ask it something else.
     #[error("the node does not know this request: {0}")]
     Unsupported(String),
+    /// The node has a piece under that id, and not so much of it.
+    #[error("the node has not got what was asked for: {0}")]
+    Unfit(String),
     /// The node's store is broken. Use another one, and expect its pieces to
     /// be lost.
     #[error("the node failed: {0}")]
@@ -52,9 +55,8 @@ impl From<ErrorBody> for NodeError {
             ErrorKind::Failed => Self::Failed(error.sentence),
             ErrorKind::Closing => Self::Offline,
             ErrorKind::Unsupported => Self::Unsupported(error.sentence),
-            ErrorKind::Busy | ErrorKind::Invalid | ErrorKind::Other => {
-                Self::Refused(error.sentence)
-            }
+            ErrorKind::Invalid => Self::Unfit(error.sentence),
+            ErrorKind::Busy | ErrorKind::Other => Self::Refused(error.sentence),
         }
     }
 }

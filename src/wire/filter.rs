@@ -204,7 +204,14 @@ mod tests {
 
     #[test]
     fn only_what_is_old_and_unknown_or_named_and_in_the_trash_is_told() {
-        let known = Known { named: filter(10, 1), dead: { let mut dead = PieceFilter::new(9, 2); dead.insert(&id(50)); dead } };
+        let known = Known {
+            named: filter(10, 1),
+            dead: {
+                let mut dead = PieceFilter::new(9, 2);
+                dead.insert(&id(50));
+                dead
+            },
+        };
         let tells = |number, epoch, trashed| {
             let entry = InventoryEntry { id: id(number), epoch: Epoch(epoch), length: 1, trashed };
             known.contradicts(&entry, Epoch(7))

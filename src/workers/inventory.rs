@@ -86,11 +86,7 @@ fn beginning(id: &PieceId) -> u64 {
 
 impl Comparison {
     /// Fetches the inventories of nodes that are due and connected.
-    async fn fetch(
-        metadata: &Metadata,
-        transfer: &Transfer,
-        watch: &HealthWatch,
-    ) -> Result<Self, MetadataError> {
+    async fn fetch(metadata: &Metadata, transfer: &Transfer, watch: &HealthWatch) -> Result<Self, MetadataError> {
         let suspects = watch.suspects().clone();
         let rolled_back: BTreeMap<u32, u64> = metadata.read(ListRolledBack).await?.into_iter().collect();
         let due: BTreeSet<u32> = suspects.keys().chain(rolled_back.keys()).copied().collect();

@@ -17,6 +17,8 @@ pub(super) struct Scene {
     pub(super) env: Env,
     /// Whether somebody waits for this pass and wants every share looked at.
     pub(super) thorough: bool,
+    /// Whether somebody waits for this pass.
+    pub(super) asked: bool,
 }
 
 /// What an observer wishes when a pass has ended.
@@ -46,4 +48,9 @@ pub(super) trait Observer: Send + Sync {
 
     /// The pass does not go on.
     fn cut_off(&mut self) {}
+
+    /// Whether it still works on what the last pass has shown.
+    fn is_busy(&self) -> bool {
+        false
+    }
 }

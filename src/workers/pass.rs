@@ -10,6 +10,15 @@ use super::report::{HealthWatch, OneMore};
 use crate::metadata::NodeRow;
 use crate::types::{Epoch, SegmentId, UnixMillis};
 
+/// Segments that are named, at most, of each kind.
+const NAMED_MAX: usize = 100;
+
+fn name(names: &mut Vec<String>, segment: SegmentId) {
+    if names.len() < NAMED_MAX {
+        names.push(segment.to_string());
+    }
+}
+
 /// A pass that goes on.
 pub(super) struct Pass {
     pub(super) begun: Instant,
@@ -22,6 +31,9 @@ pub(super) struct Pass {
     degraded: u64,
     unreadable: u64,
     lost: u64,
+    /// The first of those that are lost, and of those that cannot be read now.
+    lost_segments: Vec<String>,
+    unreadable_segments: Vec<String>,
     /// Segments that would become unreadable with each domain.
     hang_on: BTreeMap<u64, u64>,
     to_move: BTreeMap<u32, u64>,
@@ -38,6 +50,8 @@ impl Pass {
             degraded: 0,
             unreadable: 0,
             lost: 0,
+            lost_segments: Vec::new(),
+            unreadable_segments: Vec::new(),
             hang_on: BTreeMap::new(),
             to_move: BTreeMap::new(),
         }
@@ -56,12 +70,16 @@ impl Pass {
         }
         if verdict.is_lost() {
             self.lost += 1;
+            name(&mut self.lost_segments, segment);
             tracing::error!(%segment, "a segment has fewer pieces left than it takes to read it");
+        } else if !verdict.is_readable() {
+            name(&mut self.unreadable_segments, segment);
         }
     }
 
     /// Counts a segment that cannot be judged.
-    pub(super) fn count_unreadable(&mut self) {
+    pub(super) fn count_unreadable(&mut self, segment: SegmentId) {
+        name(&mut self.unreadable_segments, segment);
         self.segments += 1;
         self.unreadable += 1;
     }
@@ -90,6 +108,8 @@ impl Pass {
         report.healthy = self.segments - self.degraded - self.unhealthy();
         report.unreadable = self.unreadable;
         report.lost = self.lost;
+        report.lost_segments.clone_from(&self.lost_segments);
+        report.unreadable_segments.clone_from(&self.unreadable_segments);
         report.if_one_more_domain_dies = one_more.unwrap_or_default();
         report.pieces_to_move = to_move;
     }

@@ -17,13 +17,14 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
 use self::bins::{Bin, pack};
 pub use self::sparse::Candidates;
-pub(super) use self::sparse::Sparse;
 use self::sparse::Seen;
+pub(super) use self::sparse::Sparse;
 use super::report::HealthWatch;
+use super::tranquil::Tranquilizer;
 use super::{Step, Worker};
 use crate::metadata::{
     CondemnOrphans, FindPlaces, FindSegments, Metadata, MetadataError, MoveStreams, ScanStreams, StreamPlace,
@@ -38,8 +39,6 @@ const LOOK_EVERY: Duration = Duration::from_secs(24 * 3600);
 const PAGE: u32 = 1000;
 /// Orphans that one transaction removes.
 const ORPHANS_AT_ONCE: usize = 100;
-/// The longest wait after a page of streams, and after a segment.
-const PAUSE_MAX: Duration = Duration::from_secs(5);
 
 /// Merges what the walk of this process has found.
 pub struct MergeWorker {
@@ -77,21 +76,19 @@ impl MergeWorker {
         candidates: Candidates,
         watch: HealthWatch,
     ) -> Self {
+        candidates.serve();
         Self { metadata, transfer, epochs, candidates, watch, looked: None }
     }
 
-    /// Yields to users: as long as the work took, or longer when they use
-    /// most of their memory.
+    /// Yields to users.
     async fn rest(&self, since: Instant) {
-        let budget = self.transfer.budget();
-        let factor = if budget.pieces.is_half_used() || budget.read.is_half_used() { 4 } else { 1 };
-        sleep((since.elapsed() * factor).min(PAUSE_MAX)).await;
+        Tranquilizer::new(self.transfer.budget().clone()).rest(since.elapsed()).await;
     }
 
     async fn go_through(&mut self, mut seen: Seen) -> Result<Step, MetadataError> {
         let plan = self.transfer.plan();
         let bins = pack(std::mem::take(&mut seen.sparse), plan.segment_bytes() as u64);
-        let is_due = seen.thorough || self.looked.is_none_or(|looked| looked.elapsed() >= LOOK_EVERY);
+        let is_due = seen.asked || self.looked.is_none_or(|looked| looked.elapsed() >= LOOK_EVERY);
         if bins.is_empty() && !is_due {
             return Ok(Step::Idle);
         }
@@ -234,9 +231,8 @@ impl Worker for MergeWorker {
 
     async fn step(&mut self) -> Result<Step, MetadataError> {
         let Some(seen) = self.candidates.take() else { return Ok(Step::Idle) };
-        self.watch.report().merging = true;
         let outcome = self.go_through(seen).await;
-        self.watch.report().merging = false;
+        self.candidates.done();
         outcome
     }
 }

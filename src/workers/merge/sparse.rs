@@ -25,26 +25,48 @@ pub(super) struct Seen {
     /// Each with its revision then.
     pub(super) all: HashMap<SegmentId, Revision>,
     /// Whether somebody waits for it.
-    pub(super) thorough: bool,
+    pub(super) asked: bool,
 }
 
 /// What the last whole walk of this process has seen, until somebody takes it.
 /// Cheap to clone.
 #[derive(Clone, Default)]
-pub struct Candidates(Arc<Mutex<Option<Seen>>>);
+pub struct Candidates(Arc<Mutex<State>>);
+
+#[derive(Default)]
+struct State {
+    seen: Option<Seen>,
+    /// Whether somebody takes them, and is at work on some.
+    is_served: bool,
+    is_at_work: bool,
+}
 
 impl Candidates {
-    fn lock(&self) -> MutexGuard<'_, Option<Seen>> {
+    fn lock(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn take(&self) -> Option<Seen> {
-        self.lock().take()
+    /// Somebody takes them from now on.
+    pub(super) fn serve(&self) {
+        self.lock().is_served = true;
     }
 
-    /// Whether something waits to be merged.
-    pub fn is_empty(&self) -> bool {
-        self.lock().is_none()
+    pub(super) fn take(&self) -> Option<Seen> {
+        let mut state = self.lock();
+        let seen = state.seen.take();
+        state.is_at_work = seen.is_some();
+        seen
+    }
+
+    /// What was taken last is done with.
+    pub(super) fn done(&self) {
+        self.lock().is_at_work = false;
+    }
+
+    /// Whether somebody has work with them.
+    fn is_busy(&self) -> bool {
+        let state = self.lock();
+        state.is_served && (state.is_at_work || state.seen.is_some())
     }
 }
 
@@ -76,7 +98,7 @@ impl Sparse {
 #[async_trait]
 impl Observer for Sparse {
     async fn begin(&mut self, scene: &Scene) -> Result<(), MetadataError> {
-        self.seen = Seen { thorough: scene.thorough, ..Seen::default() };
+        self.seen = Seen { asked: scene.asked, ..Seen::default() };
         Ok(())
     }
 
@@ -89,8 +111,12 @@ impl Observer for Sparse {
     async fn end(&mut self, _: &Scene) -> Result<Wish, MetadataError> {
         let seen = std::mem::take(&mut self.seen);
         self.from = seen.all.keys().max().copied().filter(|_| seen.all.len() == SEEN_MAX);
-        *self.candidates.lock() = Some(seen);
+        self.candidates.lock().seen = Some(seen);
         Ok(Wish::default())
+    }
+
+    fn is_busy(&self) -> bool {
+        self.candidates.is_busy()
     }
 
     fn cut_off(&mut self) {

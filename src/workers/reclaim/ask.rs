@@ -26,22 +26,31 @@ pub(super) enum AskError {
     Metadata(#[from] MetadataError),
 }
 
-/// Compares all nodes of a round whose walk has seen all segments. Answers what
-/// was condemned and restored altogether.
-pub(super) async fn ask_all(mut round: Round, metadata: &Metadata, nodes: &Nodes) -> (u64, u64) {
-    let (mut condemned, mut restored) = (0, 0);
+/// What came of a comparison.
+#[derive(Debug, Default)]
+pub(super) struct Sum {
+    /// Pieces that were condemned, and their bytes as their nodes say.
+    pub(super) condemned: u64,
+    pub(super) bytes: u64,
+    /// Pieces that were taken out of the trash.
+    pub(super) restored: u64,
+}
+
+/// Compares all nodes of a round whose walk has seen all segments.
+pub(super) async fn ask_all(mut round: Round, metadata: &Metadata, nodes: &Nodes) -> Sum {
+    let mut all = Sum::default();
     for (number, node) in round.nodes() {
-        match ask(&mut round, metadata, nodes, (number, node)).await {
-            Ok((dead, back)) => {
-                (condemned, restored) = (condemned + dead, restored + back);
-                if dead + back > 0 {
-                    tracing::info!(%node, condemned = dead, restored = back, "a node's pieces were compared with the lists");
-                }
-            }
-            Err(error) => tracing::debug!(%node, %error, "a node could not be compared with the lists; it is tried again"),
+        let mut sum = Sum::default();
+        if let Err(error) = ask(&mut round, metadata, nodes, (number, node), &mut sum).await {
+            tracing::debug!(%node, %error, "a node could not be compared with the lists; it is tried again");
         }
+        let Sum { condemned, bytes, restored } = sum;
+        if condemned + restored > 0 {
+            tracing::info!(%node, condemned, bytes, restored, "a node had pieces that nobody refers to, or in its trash by mistake");
+        }
+        all = Sum { condemned: all.condemned + condemned, bytes: all.bytes + bytes, restored: all.restored + restored };
     }
-    (condemned, restored)
+    all
 }
 
 async fn ask(
@@ -49,29 +58,34 @@ async fn ask(
     metadata: &Metadata,
     nodes: &Nodes,
     (number, node): (u32, NodeId),
-) -> Result<(u64, u64), AskError> {
-    let (mut condemned, mut restored) = (0, 0);
-    let mut take = async |found: Found| -> Result<(), AskError> {
-        if !found.restore.is_empty() {
-            nodes.restore(node, &found.restore).await?;
-        }
-        (condemned, restored) = (condemned + found.condemned, restored + found.restore.len() as u64);
-        Ok(())
-    };
-    take(round.check(metadata, number).await?).await?;
-    let Some(known) = round.known(number) else { return Ok((0, 0)) };
+    sum: &mut Sum,
+) -> Result<(), AskError> {
+    let found = round.check(metadata, number).await?;
+    obey(nodes, node, found, sum).await?;
+    let Some(known) = round.known(number) else { return Ok(()) };
     let known = Bytes::from(known.encode());
     let mut after = None;
     for _ in 0..PAGES_MAX {
         let (page, next) = page(round, nodes, (number, node), &known, after).await?;
-        take(round.hear(metadata, number, &page).await?).await?;
+        let found = round.hear(metadata, number, &page).await?;
+        obey(nodes, node, found, sum).await?;
         after = next;
         if after.is_none() {
             break;
         }
     }
     round.done(metadata, number).await?;
-    Ok((condemned, restored))
+    Ok(())
+}
+
+/// Counts what was found, and orders what the node is to do about it.
+async fn obey(nodes: &Nodes, node: NodeId, found: Found, sum: &mut Sum) -> Result<(), NodeError> {
+    (sum.condemned, sum.bytes) = (sum.condemned + found.condemned, sum.bytes + found.bytes);
+    if !found.restore.is_empty() {
+        nodes.restore(node, &found.restore).await?;
+        sum.restored += found.restore.len() as u64;
+    }
+    Ok(())
 }
 
 /// A page of what is not as it should be, and where the next one begins.

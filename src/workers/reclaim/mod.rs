@@ -50,8 +50,11 @@ impl Reclaim {
     async fn subjects(&self, scene: &Scene) -> Result<Vec<Subject>, MetadataError> {
         let fleet = scene.transfer.fleet();
         let nodes = fleet.connected().into_iter().collect();
-        let older_than_ms = if scene.thorough { 0 } else { self.every.as_millis() as u64 };
-        let due = scene.metadata.read(NodesToCompare { nodes, older_than_ms, limit: NODES_AT_ONCE }).await?;
+        let (older_than_ms, limit) = match scene.asked {
+            true => (0, u32::MAX),
+            false => (self.every.as_millis() as u64, NODES_AT_ONCE),
+        };
+        let due = scene.metadata.read(NodesToCompare { nodes, older_than_ms, limit }).await?;
         let (mut subjects, mut room) = (Vec::new(), PIECES_AT_ONCE);
         for number in due {
             let Some(node) = fleet.node_id(number) else { continue };
@@ -72,8 +75,14 @@ impl Observer for Reclaim {
     /// Nothing of the walk has been read yet: the epoch comes first.
     async fn begin(&mut self, scene: &Scene) -> Result<(), MetadataError> {
         self.round = None;
-        if self.is_asking() {
-            return Ok(());
+        match self.asking.take() {
+            // Who waits for this pass waits for this, too.
+            Some(asking) if scene.asked => drop(asking.await),
+            Some(asking) if !asking.is_finished() => {
+                self.asking = Some(asking);
+                return Ok(());
+            }
+            _ => {}
         }
         while scene.metadata.write(ForgetDeparted { limit: DEPARTED_AT_ONCE }).await? {}
         let subjects = self.subjects(scene).await?;
@@ -99,14 +108,19 @@ impl Observer for Reclaim {
             scene.watch.report().comparing += 1;
             self.asking = Some(tokio::spawn(async move {
                 let nodes = scene.transfer.fleet().nodes().clone();
-                let (condemned, restored) = ask_all(round, &scene.metadata, &nodes).await;
+                let sum = ask_all(round, &scene.metadata, &nodes).await;
                 let mut report = scene.watch.report();
-                report.pieces_condemned += condemned;
-                report.pieces_restored += restored;
+                report.pieces_condemned += sum.condemned;
+                report.bytes_condemned += sum.bytes;
+                report.pieces_restored += sum.restored;
                 report.comparing -= 1;
             }));
         }
         Ok(Wish::default())
+    }
+
+    fn is_busy(&self) -> bool {
+        self.is_asking()
     }
 
     fn cut_off(&mut self) {

@@ -68,6 +68,8 @@ enum Dead {
 pub(in crate::workers) struct Found {
     /// Pieces that were condemned.
     pub(in crate::workers) condemned: u64,
+    /// Their bytes, as the node says.
+    pub(in crate::workers) bytes: u64,
     /// Pieces that a list names and that are in the trash: the node is to take
     /// them out.
     pub(in crate::workers) restore: Vec<PieceId>,
@@ -180,7 +182,7 @@ impl Round {
         for pieces in fresh.chunks(ROWS as usize) {
             metadata.write(CheckStrays { node, pieces: pieces.to_vec() }).await?;
         }
-        Ok(Found { condemned: 0, restore: compared.mistaken.clone() })
+        Ok(Found { restore: compared.mistaken.clone(), ..Found::default() })
     }
 
     /// Judges a page of a node's answer. What does not contradict what is known,
@@ -195,16 +197,22 @@ impl Round {
         let before = self.before;
         let Some(compared) = self.nodes.get_mut(&node) else { return Ok(found) };
         let is_so = |entry: &&InventoryEntry| compared.known.contradicts(entry, before);
-        let (restore, strays): (Vec<PieceId>, Vec<PieceId>) =
-            answer.iter().filter(is_so).map(|entry| entry.id).partition(|id| compared.known.named.contains(id));
-        found.restore = restore;
+        let (restore, strays): (Vec<&InventoryEntry>, Vec<&InventoryEntry>) =
+            answer.iter().filter(is_so).partition(|entry| compared.known.named.contains(&entry.id));
+        found.restore = restore.into_iter().map(|entry| entry.id).collect();
         let room = STRAYS_MAX.saturating_sub(compared.strays);
         if strays.len() > room {
-            tracing::warn!(node, strays = strays.len(), "a node has more pieces that nobody gave it than are taken note of");
+            tracing::warn!(
+                node,
+                strays = strays.len(),
+                "a node has more pieces that nobody gave it than are taken note of"
+            );
         }
-        for pieces in strays[..room.min(strays.len())].chunks(ROWS as usize) {
-            compared.strays += pieces.len();
-            found.condemned += metadata.write(CondemnStrays { node, pieces: pieces.to_vec() }).await?;
+        for strays in strays[..room.min(strays.len())].chunks(ROWS as usize) {
+            compared.strays += strays.len();
+            let pieces = strays.iter().map(|entry| entry.id).collect();
+            found.condemned += metadata.write(CondemnStrays { node, pieces }).await?;
+            found.bytes = strays.iter().fold(found.bytes, |sum, entry| sum.saturating_add(entry.length));
         }
         Ok(found)
     }

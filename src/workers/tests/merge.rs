@@ -94,7 +94,11 @@ impl Town {
 }
 
 /// Reads random objects until it is told to end; answers how many.
-fn reader(objects: Objects, bodies: Arc<BTreeMap<String, Bytes>>, ends: Arc<AtomicBool>) -> tokio::task::JoinHandle<usize> {
+fn reader(
+    objects: Objects,
+    bodies: Arc<BTreeMap<String, Bytes>>,
+    ends: Arc<AtomicBool>,
+) -> tokio::task::JoinHandle<usize> {
     tokio::spawn(async move {
         let keys: Vec<&String> = bodies.keys().collect();
         let reads = AtomicUsize::new(0);

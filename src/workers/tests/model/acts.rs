@@ -8,7 +8,7 @@ use super::town::{Change, Gateway, NODES, Order, Rule, Town, Upload, WEEK_MS, Wa
 use crate::metadata::suite::Elapse;
 use crate::metadata::*;
 use crate::types::{
-    BodyId, Epoch, ETagMatch, Incarnation, KeyVersion, ObjectHeaders, ObjectKey, PieceId, PieceNumber, Revision,
+    BodyId, ETagMatch, Epoch, Incarnation, KeyVersion, ObjectHeaders, ObjectKey, PieceId, PieceNumber, Revision,
     SegmentId, StreamId, UnixMillis, UploadId, WriteCondition,
 };
 use crate::wire::InventoryEntry;
@@ -331,7 +331,8 @@ impl Town {
         match self.gateways[at].changes.pop() {
             None => "nothing to end",
             Some(Change::Repair(replace)) => {
-                let placed = replace.placed.iter().map(|place| CondemnedPiece { segment: replace.segment, place: *place });
+                let placed =
+                    replace.placed.iter().map(|place| CondemnedPiece { segment: replace.segment, place: *place });
                 let pieces = placed.collect();
                 let done = self.metadata.write(replace).await;
                 if !matches!(done, Ok(true)) && self.dice.random() {

@@ -222,7 +222,10 @@ impl Town {
                 let id = self.piece_id(row.segment, place);
                 let named = CondemnedPiece { segment: row.segment, place: *place };
                 if (strays.contains(&(place.node, id)) && !overlooks) || condemned.contains(&named) {
-                    return Err(format!("{id} on node {} is condemned, and segment {} needs it", place.node, row.segment));
+                    return Err(format!(
+                        "{id} on node {} is condemned, and segment {} needs it",
+                        place.node, row.segment
+                    ));
                 }
                 let disk = &self.nodes[place.node as usize - 1].disk;
                 if !disk.contains_key(&id) && !self.lost.contains(&id) {
