@@ -186,14 +186,15 @@ impl HealthLoop {
         self.begin_anew();
         self.watch.tally().nodes.clear();
         tracing::info!(audit_all = view.audit_all, "a full pass was asked for");
+        let before = self.watch.latest();
         self.runs.once = Some(Once {
             run: asked.run,
             audit_all: view.audit_all,
             begun: Instant::now(),
-            phase: Phase::First(self.watch.report().passes),
+            phase: Phase::First(before.passes),
             repaired_before: self.counts().repaired,
             done_before: self.done(),
-            before: self.watch.latest(),
+            before,
             told: Instant::now(),
         });
         Ok(())

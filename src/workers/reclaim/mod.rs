@@ -113,7 +113,7 @@ impl Observer for Reclaim {
                 report.pieces_condemned += sum.condemned;
                 report.bytes_condemned += sum.bytes;
                 report.pieces_restored += sum.restored;
-                report.comparing -= 1;
+                report.comparing = report.comparing.saturating_sub(1);
             }));
         }
         Ok(Wish::default())
