@@ -30,6 +30,7 @@ use rand::{Rng, RngCore, SeedableRng};
 
 use super::bodies::{decode_spans, streams_of};
 use super::segments::decode_pieces;
+use super::tx::params;
 use super::streams::decode_extents;
 use super::*;
 use crate::types::{
