@@ -10,6 +10,7 @@ mod lists;
 mod moves;
 mod outages;
 mod plans;
+mod reclaim;
 mod refusals;
 #[path = "../../tests/support/postgres.rs"]
 pub(super) mod server;
@@ -436,7 +437,8 @@ impl Model {
             66..72 => self.complete().await,
             72..76 => self.abort().await,
             76..86 => self.begin_repair().await,
-            86..95 => self.end_repair().await,
+            86..93 => self.end_repair().await,
+            93..96 => self.merge().await,
             _ => drop(self.metadata.write(ReleaseGarbage { older_than_ms: 0, extents: 3 }).await.unwrap()),
         }
     }

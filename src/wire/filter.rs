@@ -66,7 +66,7 @@ impl PieceFilter {
         let first = mix(u64::from_be_bytes(halves[0]) ^ self.salt);
         let second = mix(u64::from_be_bytes(halves[1]).wrapping_add(self.salt)) | 1;
         let hash = first.wrapping_add(second.wrapping_mul(probe.into()));
-        (u128::from(hash) * (self.bits.len() as u128 * 8) >> 64) as usize
+        ((u128::from(hash) * (self.bits.len() as u128 * 8)) >> 64) as usize
     }
 
     /// Its bytes.

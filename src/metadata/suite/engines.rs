@@ -3,7 +3,7 @@
 use std::sync::OnceLock;
 
 use super::server::Server;
-use super::{audits, lists, moves, random, references_and_garbage_add_up, shared, volunteers};
+use super::{audits, lists, moves, random, reclaim, references_and_garbage_add_up, shared, volunteers};
 use crate::metadata::*;
 
 /// What a database needs for as long as it is used.
@@ -97,5 +97,10 @@ on_every_engine! {
     nearest_to_loss_comes_first: shared::nearest_to_loss_comes_first;
     what_a_dead_process_had_taken_comes_back: shared::what_a_dead_process_had_taken_comes_back;
     who_could_not_repair_leaves_it_to_others: shared::who_could_not_repair_leaves_it_to_others;
+    the_oldest_leased_epoch_comes_first: reclaim::the_oldest_leased_epoch_comes_first;
+    strays_wait_and_are_looked_for_again: reclaim::strays_wait_and_are_looked_for_again;
+    nodes_are_compared_in_turn: reclaim::nodes_are_compared_in_turn;
+    streams_move_or_stay: reclaim::streams_move_or_stay;
+    orphans_go_as_they_were_seen: reclaim::orphans_go_as_they_were_seen;
     what_needs_nothing_leaves_the_queue: shared::what_needs_nothing_leaves_the_queue;
 }

@@ -269,19 +269,20 @@ impl Town {
             let upload = FindUpload { bucket: self.bucket.clone(), key, upload };
             let _ = self.metadata.write(AbortUpload { upload }).await.unwrap();
         }
-        while self.metadata.write(ReleaseGarbage { older_than_ms: 0, extents: 100 }).await.unwrap() {}
         self.gateways.clear();
         self.late.clear();
         self.nodes.iter_mut().for_each(|node| node.image = None);
         for _ in 0..20 {
             self.metadata.write(Elapse(WEEK_MS as i64 + 60_000)).await.unwrap();
+            // What was left while the clock was ahead is garbage when it gets there.
+            while self.metadata.write(ReleaseGarbage { older_than_ms: 0, extents: 100 }).await.unwrap() {}
             self.whole_walk().await;
             for node in 1..=NODES {
                 self.delete(node, false).await;
             }
             let (segments, condemned, strays) = self.metadata.read(Look).await.unwrap();
-            assert!(segments.is_empty(), "somebody still refers to {segments:?}");
-            if self.nodes.iter().all(|node| node.disk.is_empty()) && condemned.is_empty() && strays.is_empty() {
+            let nothing_is_left = segments.is_empty() && condemned.is_empty() && strays.is_empty();
+            if nothing_is_left && self.nodes.iter().all(|node| node.disk.is_empty()) {
                 return Ok(());
             }
         }
