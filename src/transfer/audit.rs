@@ -35,11 +35,8 @@ impl SegmentReader {
     /// a whole piece itself, and gives nothing of one that its disk has changed,
     /// though most of its shares may be good.
     pub fn parts(&self) -> Vec<Range<u16>> {
-        let stripes = self.layout.stripes();
-        match stripes {
-            0 | 1 => vec![0..stripes],
-            _ => vec![0..stripes / 2, stripes / 2..stripes],
-        }
+        let (stripes, half) = (self.layout.stripes(), self.layout.stripes() / 2);
+        [0..half, half..stripes].into_iter().filter(|part| !part.is_empty()).collect()
     }
 
     /// How many shares each piece has.

@@ -38,7 +38,7 @@ fn flip(dir: &Path) -> u64 {
                 pieces += 1;
                 if pieces % 2 == 0 {
                     flip(at + HEADER_BYTES + 7);
-                    if length >= 2 * SHARE_BYTES && length % SHARE_BYTES == 0 {
+                    if length >= 2 * SHARE_BYTES && length.is_multiple_of(SHARE_BYTES) {
                         flip(at + HEADER_BYTES + length - SHARE_BYTES + 7);
                     }
                 }
