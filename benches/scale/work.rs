@@ -72,6 +72,7 @@ fn with_segment(number: u64, lease: Lease) -> CommitObject {
         root: rand::random(),
         epoch: Epoch(1),
         revision: Revision(1),
+        live_bytes: 0,
         pieces: (0..14).map(place).collect(),
     };
     let spans = vec![Span { stream: stream.stream, offset: 0, length: stream.size_bytes }];

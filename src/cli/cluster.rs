@@ -31,7 +31,9 @@ use crate::transfer::{Budget, Fleet, Registered, SchemePolicy, Transfer};
 use crate::transport::{ClusterIdentity, Door, DoorConfig, TransportError, Tuning};
 use crate::types::ClusterId;
 use crate::types::limits::{MAC_BYTES, SEALED_BLOCK_BYTES, STRIPES_MAX};
-use crate::workers::{self, DeleteWorker, HealthLoop, HealthTuning, HealthWatch, NodeWatch, ReleaseWorker};
+use crate::workers::{
+    self, DeleteWorker, HealthLoop, HealthTuning, HealthWatch, MergeWorker, NodeWatch, ReleaseWorker,
+};
 
 /// Where the nodes are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -219,6 +221,9 @@ impl Work<'_> {
         if self.only_hears {
             tracing::info!("this gateway leaves repair and deletes to others: `cairn worker` has to run");
         } else {
+            let (epochs, candidates) = (self.epochs.clone(), health.candidates());
+            let merge = MergeWorker::new(metadata.clone(), transfer.clone(), epochs, candidates, watch.clone());
+            background.spawn(workers::run(merge, shutdown.clone()));
             let deletes = DeleteWorker::new(metadata.clone(), transfer.clone(), self.env);
             background.spawn(workers::run(deletes, shutdown.clone()));
             background.spawn(workers::run(ReleaseWorker::new(metadata.clone()), shutdown.clone()));

@@ -33,7 +33,7 @@ pub(super) async fn condemn(tx: &mut Tx<'_>, segments: &[(SegmentId, Vec<PiecePl
     for (segment, places) in segments {
         pieces.extend(places.iter().map(|place| CondemnedPiece { segment: *segment, place: *place }));
     }
-    // Those of a node that is gone too: it is told when it joins again.
+    // Those of a node that is gone too: it may join again, with its old pieces.
     let sql = "INSERT INTO condemned (node_no, segment_id, piece, incarnation) VALUES (?1, ?2, ?3, ?4) \
                ON CONFLICT DO NOTHING";
     tx.execute_each(sql, &columns(&pieces, None)).await.map(drop)
@@ -109,7 +109,7 @@ pub struct CondemnedPiece {
     pub place: PiecePlace,
 }
 
-fn condemned_piece(row: &Row) -> Result<CondemnedPiece, MetadataError> {
+pub(super) fn condemned_piece(row: &Row) -> Result<CondemnedPiece, MetadataError> {
     let piece = u16::try_from(row.int(2)?).map_err(|_| MetadataError::Corrupt("a piece number is too large".into()))?;
     Ok(CondemnedPiece {
         segment: SegmentId::from_bytes(row.array(1)?),
@@ -149,7 +149,9 @@ impl Operation for CondemnPieces {
 
 pub(super) const NODES_DUE: &str = "SELECT node_no FROM nodes WHERE node_no IN (SELECT value FROM rarray(?1)) AND \
     ((SELECT 1 FROM condemned WHERE condemned.node_no = nodes.node_no AND trashed_ms IS NULL LIMIT 1) = 1 OR \
-     (SELECT 1 FROM condemned WHERE condemned.node_no = nodes.node_no AND trashed_ms < ?2 LIMIT 1) = 1)";
+     (SELECT 1 FROM condemned WHERE condemned.node_no = nodes.node_no AND trashed_ms < ?2 LIMIT 1) = 1 OR \
+     (SELECT 1 FROM strays WHERE strays.node_no = nodes.node_no AND trashed_ms IS NULL LIMIT 1) = 1 OR \
+     (SELECT 1 FROM strays WHERE strays.node_no = nodes.node_no AND trashed_ms < ?2 AND checked = 1 LIMIT 1) = 1)";
 
 /// The nodes that have condemned pieces to be put into their trash, or to be
 /// purged from it.

@@ -16,6 +16,7 @@
 //! - a commit of pieces fails when the writer's lease is gone;
 //! - the order of writes is a sequence assigned in the commit, never a clock.
 
+mod audits;
 mod bodies;
 mod buckets;
 mod checksums;
@@ -28,8 +29,10 @@ mod doors;
 mod epochs;
 mod garbage;
 mod list;
+mod merge;
 mod nodes;
 mod objects;
+mod once;
 mod postgres;
 mod queue;
 mod repairs;
@@ -37,6 +40,7 @@ mod schema;
 mod segments;
 mod sqlite;
 mod standing;
+mod strays;
 mod streams;
 #[cfg(test)]
 pub(crate) mod suite;
@@ -46,6 +50,10 @@ mod tokens;
 mod tx;
 mod uploads;
 
+pub use audits::{
+    AuditFailure, AuditRecord, Audited, AuditedPiece, AuditsRecorded, DropFollowUps, FAILURES_MAX, FOLLOW_UPS_MAX,
+    FollowUp, ListAuditFailures, ListAudits, ListFollowUps, RecordAudits,
+};
 pub use bodies::{NewBody, PartRecord, Span};
 pub use buckets::{BucketRow, CreateBucket, CreatedBucket, DeleteBucket, DeletedBucket, FindBucket, ListBuckets};
 pub use cluster::{ClusterRow, FindCluster, OpenCluster};
@@ -58,6 +66,7 @@ pub use garbage::{
     ReleaseGarbage,
 };
 pub use list::{ListObjects, ListUploads, ListedPage, ListedRow, ListedUpload, ListedUploads};
+pub use merge::{CondemnOrphans, FindPlaces, MoveStreams, ScanStreams, StreamPlace};
 pub use nodes::{
     FindNode, LeavePlace, ListNodes, NodeRow, NodeSpace, NodeState, PlaceNode, ReadClock, RecordHello, RecordSeen,
     SeenNode,
@@ -66,6 +75,7 @@ pub use objects::{
     CommitObject, CommitShared, CopyObject, Current, DeleteObjects, FindObject, FindStreams, FoundObject, InlineStream,
     NewObject, ObjectContent, Refusal, SharedMember, Source, check_condition,
 };
+pub use once::{AskRun, AskedRun, ReadRun, TellRun};
 pub use postgres::{PostgresAddress, PostgresOptions};
 pub use queue::{
     CountRepairs, FinishRepairs, FinishedRepair, QueueRepairs, RenewRepairs, RepairCounts, RepairEnd, TakeRepairs,
@@ -75,6 +85,10 @@ pub use repairs::{ClaimSegment, IsDrained, LetGo, ListRolledBack, MarkCompared, 
 pub use segments::{FindSegments, NewSegment, PiecePlace, SegmentRow};
 pub use sqlite::SqliteOptions;
 pub use standing::{ChangeNode, ChangeRefusal, NodeChange};
+pub use strays::{
+    CheckStrays, CondemnStrays, CondemnedOf, ForgetDeparted, ForgetStrays, MarkReclaimed, MarkStraysTrashed,
+    NodesToCompare, OldestEpoch, Reprieve, StraysOf, StraysToPurge, StraysToTrash,
+};
 pub use streams::{Extent, NewStream, StreamContent, StreamRow};
 pub use synthetic::{BLOCK_OBJECTS, Synthetic, SyntheticPlace, load_synthetic};
 pub use tasks::{ReadTask, ReleaseTask, StoreTask, TakeTask, Task};

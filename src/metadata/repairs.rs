@@ -26,7 +26,7 @@ impl Operation for ScanSegments {
     type Output = Vec<SegmentRow>;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Vec<SegmentRow>, MetadataError> {
-        let sql = "SELECT segment_id, layout, mac_key, root, epoch, revision, pieces FROM segments \
+        let sql = "SELECT segment_id, layout, mac_key, root, epoch, revision, pieces, live_bytes FROM segments \
                    WHERE segment_id > ?1 ORDER BY segment_id LIMIT ?2";
         let after = self.after.as_ref().map_or(&[][..], |id| id.as_bytes());
         tx.query(sql, params![after, self.limit]).await?.iter().map(segment_row).collect()
@@ -45,9 +45,9 @@ impl Operation for ClaimSegment {
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Self::Output, MetadataError> {
         let sql = "UPDATE segments SET incarnation = incarnation + 1 WHERE segment_id = ?1 \
-                   RETURNING segment_id, layout, mac_key, root, epoch, revision, pieces, incarnation";
+                   RETURNING segment_id, layout, mac_key, root, epoch, revision, pieces, live_bytes, incarnation";
         let row = tx.first(sql, params![self.segment.as_bytes()]).await?;
-        row.map(|row| Ok((segment_row(&row)?, Incarnation(row.u32(7)?)))).transpose()
+        row.map(|row| Ok((segment_row(&row)?, Incarnation(row.u32(8)?)))).transpose()
     }
 }
 

@@ -34,6 +34,8 @@ pub struct SegmentRow {
     pub epoch: Epoch,
     /// Rises with every change of its pieces or its use.
     pub revision: Revision,
+    /// Bytes of it that streams use. What a commit brings has those of its streams.
+    pub live_bytes: u64,
     /// Its pieces, ascending by number.
     pub pieces: Vec<PiecePlace>,
 }
@@ -69,10 +71,23 @@ pub(super) async fn insert(
     segments: &[NewSegment],
     streams: &[&NewStream],
 ) -> Result<(), MetadataError> {
-    let uses = uses(streams.iter().flat_map(|stream| match &stream.content {
+    let extents = streams.iter().flat_map(|stream| match &stream.content {
         StreamContent::Extents(extents) => extents.as_slice(),
         StreamContent::Inline(_) => &[],
-    }));
+    });
+    insert_with(tx, segments, &uses(extents)).await
+}
+
+/// Puts a segment in that these runs lie in.
+pub(super) async fn insert_used(tx: &mut Tx<'_>, segment: &NewSegment, used: &[Extent]) -> Result<(), MetadataError> {
+    insert_with(tx, std::slice::from_ref(segment), &uses(used)).await
+}
+
+async fn insert_with(
+    tx: &mut Tx<'_>,
+    segments: &[NewSegment],
+    uses: &BTreeMap<SegmentId, (u64, u64)>,
+) -> Result<(), MetadataError> {
     let sql = "INSERT INTO segments (segment_id, layout, mac_key, root, epoch, revision, streams, live_bytes, pieces) \
                VALUES (?1, ?2, ?3, ?4, ?5, 1, ?6, ?7, ?8)";
     let pieces: Vec<_> = segments.iter().map(|segment| encode_pieces(&segment.pieces)).collect();
@@ -133,6 +148,7 @@ pub(super) fn segment_row(row: &Row) -> Result<SegmentRow, MetadataError> {
         epoch: Epoch(row.u64(4)?),
         revision: Revision(row.u64(5)?),
         pieces: decode_pieces(row.bytes(6)?)?,
+        live_bytes: row.u64(7)?,
     })
 }
 
@@ -150,7 +166,8 @@ pub(super) async fn find_locked(
     macro_rules! select {
         ($condition:literal) => {
             concat!(
-                "SELECT segment_id, layout, mac_key, root, epoch, revision, pieces FROM segments WHERE segment_id ",
+                "SELECT segment_id, layout, mac_key, root, epoch, revision, pieces, live_bytes FROM segments ",
+                "WHERE segment_id ",
                 $condition
             )
         };

@@ -3,12 +3,14 @@
 //! alive is condemned, nothing that is dead stays behind, while repairs move
 //! pieces, overtake each other and crash.
 
+mod audits;
 mod copies;
 mod engines;
 mod lists;
 mod moves;
 mod outages;
 mod plans;
+mod reclaim;
 mod refusals;
 #[path = "../../tests/support/postgres.rs"]
 pub(super) mod server;
@@ -30,6 +32,7 @@ use rand::{Rng, RngCore, SeedableRng};
 use super::bodies::{decode_spans, streams_of};
 use super::segments::decode_pieces;
 use super::streams::decode_extents;
+use super::tx::params;
 use super::*;
 use crate::types::{
     BodyId, BucketName, ETagMatch, Epoch, Incarnation, KeyVersion, NodeId, ObjectHeaders, ObjectKey, PieceNumber,
@@ -47,6 +50,52 @@ impl Shared {
     /// One process's way to it.
     pub(crate) async fn open(&self) -> Metadata {
         engines::open(server::Server::shared(), &self.0).await
+    }
+}
+
+/// Changes a segment's MAC key, as a damaged page of the database would.
+pub(crate) struct SpoilMacKey {
+    pub(crate) segment: SegmentId,
+}
+
+impl Operation for SpoilMacKey {
+    type Output = ();
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<(), MetadataError> {
+        let sql = "UPDATE segments SET mac_key = ?2 WHERE segment_id = ?1";
+        tx.execute(sql, params![self.segment.as_bytes(), &[9; 32]]).await.map(drop)
+    }
+}
+
+/// As if the database's clock had gone on by so much (or back): all times that
+/// it has noted are as much earlier.
+pub(crate) struct Elapse(pub(crate) i64);
+
+impl Operation for Elapse {
+    type Output = ();
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<(), MetadataError> {
+        for sql in [
+            "UPDATE leases SET expires_ms = expires_ms - ?1",
+            "UPDATE garbage SET left_ms = left_ms - ?1",
+            "UPDATE condemned SET trashed_ms = trashed_ms - ?1",
+            "UPDATE strays SET trashed_ms = trashed_ms - ?1",
+            "UPDATE nodes SET reclaimed_ms = reclaimed_ms - ?1",
+        ] {
+            tx.execute(sql, params![self.0]).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Puts a segment in that no stream lies in, as a fault in the program would.
+pub(crate) struct Orphan(pub(crate) NewSegment);
+
+impl Operation for Orphan {
+    type Output = ();
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<(), MetadataError> {
+        super::segments::insert(tx, std::slice::from_ref(&self.0), &[]).await
     }
 }
 
@@ -187,6 +236,7 @@ impl Model {
             root: self.random(),
             epoch: Epoch(1),
             revision: Revision(1),
+            live_bytes: 0,
             pieces,
         }
     }
@@ -387,7 +437,8 @@ impl Model {
             66..72 => self.complete().await,
             72..76 => self.abort().await,
             76..86 => self.begin_repair().await,
-            86..95 => self.end_repair().await,
+            86..93 => self.end_repair().await,
+            93..96 => self.merge().await,
             _ => drop(self.metadata.write(ReleaseGarbage { older_than_ms: 0, extents: 3 }).await.unwrap()),
         }
     }

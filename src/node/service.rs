@@ -12,12 +12,12 @@ use hyper::body::Incoming;
 use tokio::sync::SemaphorePermit;
 
 use super::run::Inner;
-use super::store::{PieceState, StoreError};
-use crate::types::limits::PIECE_BYTES_MAX;
+use super::store::{PieceInfo, PieceState, StoreError};
+use crate::types::limits::{INVENTORY_PAGE_MAX, PIECE_BYTES_MAX};
 use crate::types::{Epoch, PieceId};
 use crate::wire::{
-    Changed, DIAL_HEADER, EPOCH_HEADER, ErrorBody, ErrorKind, Fields, InventoryEntry, ListAction, POSITION_HEADER,
-    Request, Standing, decode_dial, decode_ids, encode_ids, encode_inventory,
+    Changed, DIAL_HEADER, EPOCH_HEADER, ErrorBody, ErrorKind, Fields, InventoryEntry, Known, ListAction,
+    POSITION_HEADER, Request, Standing, decode_dial, decode_ids, encode_ids, encode_inventory,
 };
 
 /// How long a piece may wait for memory before it is declined.
@@ -79,6 +79,7 @@ impl Inner {
             }
             Request::List { action, length } => self.list(action, length, body).await,
             Request::Inventory { after, limit } => Ok(self.inventory(after, limit)),
+            Request::Strays { after, limit, before, length } => self.strays((after, limit, before), length, body).await,
             Request::Damaged { after, limit } => {
                 Ok(reply(StatusCode::OK, encode_ids(&self.store.damaged_page(after, limit))))
             }
@@ -136,16 +137,33 @@ impl Inner {
 
     fn inventory(&self, after: Option<PieceId>, limit: usize) -> Answer {
         let page = self.store.inventory(after, limit);
-        let entries: Vec<InventoryEntry> = page
-            .into_iter()
-            .map(|(id, info)| InventoryEntry {
-                id,
-                epoch: info.epoch,
-                length: info.length,
-                trashed: info.state == PieceState::Trash,
-            })
-            .collect();
+        let entries: Vec<InventoryEntry> = page.into_iter().map(entry).collect();
         reply(StatusCode::OK, encode_inventory(&entries))
+    }
+
+    /// The pieces that are not as the door knows them. Nothing happens to them
+    /// here: what it decides, it orders.
+    async fn strays(
+        &self,
+        (mut after, limit, before): (Option<PieceId>, usize, Epoch),
+        length: usize,
+        body: &mut Incoming,
+    ) -> Result<Answer, ErrorBody> {
+        let _memory = self.memory(length).await?;
+        let known = Known::decode(&read(body, length).await?)?;
+        let mut strays = Vec::new();
+        while strays.len() < limit {
+            let page = self.store.inventory(after, INVENTORY_PAGE_MAX);
+            let is_last = page.len() < INVENTORY_PAGE_MAX;
+            after = page.last().map(|(id, _)| *id);
+            let wrong = page.into_iter().map(entry).filter(|entry| known.contradicts(entry, before));
+            strays.extend(wrong.take(limit - strays.len()));
+            if is_last {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+        Ok(reply(StatusCode::OK, encode_inventory(&strays)))
     }
 
     /// Room for a piece that is coming in, for as long as it is held.
@@ -174,6 +192,11 @@ impl Inner {
         }
         ErrorBody::new(kind, error.to_string())
     }
+}
+
+fn entry((id, info): (PieceId, PieceInfo)) -> InventoryEntry {
+    let PieceInfo { length, epoch, state } = info;
+    InventoryEntry { id, epoch, length, trashed: state == PieceState::Trash }
 }
 
 fn reply(status: StatusCode, body: impl Into<Bytes>) -> Answer {

@@ -212,10 +212,11 @@ impl StreamReader {
         let shape = StreamShape::new(self.row.size_bytes);
         let mut blocks = shape.blocks_for(self.plain.clone());
         let unit_blocks = (unit_bytes / BLOCK_BYTES).max(1) as u64;
+        let sealed_from = shape.sealed_range(blocks.clone()).start;
         let place = match &self.row.content {
             StreamContent::Inline(sealed) => Place::Inline(sealed.clone()),
-            StreamContent::Extents(extents) => {
-                let (at, extent) = self.extent_of(extents, shape.sealed_range(blocks.clone()).start)?;
+            StreamContent::Extents(_) => {
+                let (segment, extent) = self.segment_of(sealed_from).await?;
                 let first = extent.stream_offset / SEALED_BLOCK_BYTES as u64;
                 let last = (extent.stream_offset + u64::from(extent.length)).div_ceil(SEALED_BLOCK_BYTES as u64);
                 let aligned = first + (blocks.start - first) / unit_blocks * unit_blocks + unit_blocks;
@@ -223,7 +224,7 @@ impl StreamReader {
                 let sealed = shape.sealed_range(blocks.clone());
                 let offset = u64::from(extent.segment_offset) + (sealed.start - extent.stream_offset);
                 let range = offset as u32..(offset + (sealed.end - sealed.start)) as u32;
-                Place::Segment(self.segment(at, extent.segment).await?, range)
+                Place::Segment(segment, range)
             }
         };
         if matches!(place, Place::Inline(_)) {
@@ -234,32 +235,51 @@ impl StreamReader {
         let slice = (self.plain.start - covered.start) as usize..(end - covered.start) as usize;
         self.plain.start = end;
         let (objects, opener, stream) = (self.objects.clone(), self.opener.clone(), self.row.stream);
-        Ok(Unit { objects, opener, stream, shape, first_block: blocks.start, place, slice })
+        Ok(Unit { objects, opener, stream, shape, first_block: blocks.start, sealed_from, place, slice })
     }
 
-    fn extent_of(&self, extents: &[Extent], offset: u64) -> Result<(usize, Extent), ObjectError> {
-        let at = extents.partition_point(|extent| extent.stream_offset <= offset).checked_sub(1);
-        let found = at.and_then(|at| extents.get(at).map(|extent| (at, *extent)));
-        found
-            .filter(|(_, extent)| offset < extent.stream_offset + u64::from(extent.length))
-            .ok_or_else(|| ObjectError::Internal(format!("stream {}: no extent has byte {offset}", self.row.stream)))
-    }
-
-    /// The reader of a segment; looks it and the ones after it up where it is
-    /// not known yet.
-    async fn segment(&mut self, at: usize, id: SegmentId) -> Result<SegmentReader, ObjectError> {
-        if !self.segments.contains_key(&id) {
-            self.segments.clear();
+    /// The run that has this byte of the ciphertext, and what reads it. The
+    /// stream may lie in another segment by now: it is looked up anew once.
+    async fn segment_of(&mut self, offset: u64) -> Result<(SegmentReader, Extent), ObjectError> {
+        for is_last in [false, true] {
             let StreamContent::Extents(extents) = &self.row.content else {
                 return Err(ObjectError::Internal("an inline stream has no segments".into()));
             };
-            let segments = extents[at..].iter().take(SEGMENTS_AT_ONCE).map(|extent| extent.segment).collect();
-            let rows = self.objects.metadata.read(FindSegments { segments }).await?;
+            let (at, extent) = extent_of(&self.row, extents, offset)?;
+            let following = extents[at..].iter().take(SEGMENTS_AT_ONCE).map(|extent| extent.segment).collect();
+            if let Some(segment) = self.segment(extent.segment, following).await? {
+                return Ok((segment, extent));
+            }
+            if !is_last {
+                self.row = self.objects.find_stream(self.row.stream).await?;
+            }
+        }
+        Err(ObjectError::Unreadable(format!("a segment of stream {} was deleted while it was read", self.row.stream)))
+    }
+
+    /// The reader of a segment, if it is there; looks it and the ones after it
+    /// up where it is not known yet.
+    async fn segment(
+        &mut self,
+        id: SegmentId,
+        following: Vec<SegmentId>,
+    ) -> Result<Option<SegmentReader>, ObjectError> {
+        if !self.segments.contains_key(&id) {
+            self.segments.clear();
+            let rows = self.objects.metadata.read(FindSegments { segments: following }).await?;
             self.know(rows)?;
         }
-        let found = self.segments.get(&id).cloned();
-        found.ok_or_else(|| ObjectError::Unreadable(format!("segment {id} was deleted while it was read; try again")))
+        Ok(self.segments.get(&id).cloned())
     }
+}
+
+/// The run that has this byte of the ciphertext, and which one it is.
+fn extent_of(row: &StreamRow, extents: &[Extent], offset: u64) -> Result<(usize, Extent), ObjectError> {
+    let at = extents.partition_point(|extent| extent.stream_offset <= offset).checked_sub(1);
+    let found = at.and_then(|at| extents.get(at).map(|extent| (at, *extent)));
+    found
+        .filter(|(_, extent)| offset < extent.stream_offset + u64::from(extent.length))
+        .ok_or_else(|| ObjectError::Internal(format!("stream {}: no extent has byte {offset}", row.stream)))
 }
 
 enum Place {
@@ -274,6 +294,8 @@ struct Unit {
     stream: StreamId,
     shape: StreamShape,
     first_block: u64,
+    /// First byte of the blocks in the stream's ciphertext.
+    sealed_from: u64,
     place: Place,
     /// What is wanted of their plaintext.
     slice: Range<usize>,
@@ -291,18 +313,31 @@ impl Unit {
         Ok(Bytes::from_owner(Held { bytes: opened, _reserved: reserved }).slice(self.slice))
     }
 
-    /// A piece that cannot be read may have moved: the segment is looked up
-    /// anew once.
+    /// A piece that cannot be read may have moved, or the stream lies in
+    /// another segment: both are looked up anew once.
     async fn fetch(&self, segment: &SegmentReader, range: Range<u32>) -> Result<Vec<u8>, ObjectError> {
         match segment.read(range.clone()).await {
             Err(TransferError::Unreadable { segment: id, .. }) => {
-                let rows = self.objects.metadata.read(FindSegments { segments: vec![id] }).await?;
-                let row = rows.into_iter().next();
-                let row = row.ok_or_else(|| ObjectError::Unreadable(format!("segment {id} was deleted meanwhile")))?;
+                let (row, range) = self.resolve(id, range).await?;
                 Ok(SegmentReader::new(self.objects.transfer.clone(), row)?.read(range).await?)
             }
             outcome => Ok(outcome?),
         }
+    }
+
+    /// Where this is now. Runs move whole, so what was in one is in one.
+    async fn resolve(&self, id: SegmentId, range: Range<u32>) -> Result<(SegmentRow, Range<u32>), ObjectError> {
+        let find = |id| FindSegments { segments: vec![id] };
+        if let Some(row) = self.objects.metadata.read(find(id)).await?.pop() {
+            return Ok((row, range));
+        }
+        let gone = || ObjectError::Unreadable(format!("segment {id} was deleted meanwhile"));
+        let stream = self.objects.find_stream(self.stream).await?;
+        let StreamContent::Extents(extents) = &stream.content else { return Err(gone()) };
+        let (_, extent) = extent_of(&stream, extents, self.sealed_from)?;
+        let row = self.objects.metadata.read(find(extent.segment)).await?.pop().ok_or_else(gone)?;
+        let from = extent.segment_offset + (self.sealed_from - extent.stream_offset) as u32;
+        Ok((row, from..from + (range.end - range.start)))
     }
 }
 

@@ -45,6 +45,11 @@ impl Epochs {
         Ok(epochs)
     }
 
+    /// Who holds this process's lease.
+    pub fn holder(&self) -> Holder {
+        self.holder
+    }
+
     /// An upload begins: its epoch stays leased until the guard is dropped.
     pub fn begin(&self) -> EpochGuard {
         let mut state = self.lock();

@@ -5,6 +5,7 @@
 
 mod admission;
 mod arrivals;
+mod audit;
 mod budget;
 mod error;
 mod fleet;
@@ -15,6 +16,7 @@ mod read;
 mod rebuild;
 mod record;
 mod roster;
+mod salvage;
 mod store;
 mod upload;
 
@@ -71,6 +73,11 @@ impl Transfer {
     /// The nodes.
     pub fn fleet(&self) -> &Fleet {
         &self.fleet
+    }
+
+    /// What derives piece ids.
+    pub fn piece_ids(&self) -> Arc<PieceIdKey> {
+        self.piece_ids.clone()
     }
 
     /// What the node of that place knows the piece by. None for a node that

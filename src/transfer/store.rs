@@ -26,7 +26,8 @@ impl Transfer {
         let pieces = Upload::new(self.clone(), plan.scheme(), id, epoch, pieces).run().await?;
         drop(reserved);
         let layout = layout.to_bytes().to_vec();
-        Ok(NewSegment { segment: id, layout, mac_key, root, epoch, revision: Revision(1), pieces })
+        let (revision, live_bytes) = (Revision(1), 0);
+        Ok(NewSegment { segment: id, layout, mac_key, root, epoch, revision, live_bytes, pieces })
     }
 
     /// Condemns the pieces of segments that will not be committed.

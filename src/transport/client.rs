@@ -95,6 +95,28 @@ impl Nodes {
         }
     }
 
+    /// A page of the pieces that the node holds and that are not as `known`
+    /// ([`Known`](crate::wire::Known), encoded) says, ascending by id: those
+    /// after `after`, at most `limit` (1 to 10,000). Fewer than `limit` are the
+    /// last. Pieces that nobody knows of are of an epoch before `before`.
+    pub async fn strays(
+        &self,
+        node: NodeId,
+        known: Bytes,
+        before: Epoch,
+        after: Option<PieceId>,
+        limit: usize,
+    ) -> Result<Vec<InventoryEntry>, NodeError> {
+        let limit = limit.clamp(1, INVENTORY_PAGE_MAX);
+        let request = Request::Strays { after, limit, before, length: known.len() };
+        let reply = self.call(node, &request, known, Expect::AtMost(limit * 64)).await?;
+        let entries = decode_inventory(&reply.body).map_err(nonsense)?;
+        if entries.len() > limit || after.is_some_and(|after| entries.first().is_some_and(|entry| entry.id <= after)) {
+            return Err(NodeError::Broken("the node's list of strays is not the page that was asked for".to_owned()));
+        }
+        Ok(entries)
+    }
+
     /// Tells the node how it stands with the operator.
     pub async fn tell_standing(&self, node: NodeId, standing: &Standing) -> Result<(), NodeError> {
         let body = Bytes::from(standing.encode());

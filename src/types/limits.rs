@@ -57,6 +57,10 @@ pub const SENTENCE_BYTES_MAX: usize = 1024;
 pub const PIECE_LIST_MAX: usize = 10_000;
 /// Pieces in one page of a node's inventory.
 pub const INVENTORY_PAGE_MAX: usize = 10_000;
+/// Bytes of a filter over a node's pieces.
+pub const FILTER_BYTES_MAX: usize = 8 << 20;
+/// Bytes of the filters that a node compares its pieces with.
+pub const KNOWN_BYTES_MAX: usize = 2 * FILTER_BYTES_MAX + 4;
 /// Connections that one request may ask a node to dial.
 pub const DIAL_MAX: u8 = 64;
 /// Bytes of a reply that is JSON: usage, errors, counts.

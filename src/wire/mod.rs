@@ -13,6 +13,7 @@
 //! buffers, are bounded by `types::limits`, and allocate no more than a small
 //! multiple of what they are given.
 
+mod filter;
 mod frame;
 mod hello;
 mod reply;
@@ -22,6 +23,7 @@ mod text;
 mod token;
 mod welcome;
 
+pub use filter::{Known, PieceFilter};
 pub use frame::{FRAME_HEADER_BYTES, encode_frame, frame_length};
 #[cfg(test)]
 pub(crate) use hello::example as example_hello;

@@ -5,6 +5,7 @@
 //! GET  /v1/pieces/{id}                range: bytes=first-last                        206
 //! POST /v1/pieces/{trash|restore|purge}   ids, 16 bytes each, at most 10,000         200 {"changed":N}
 //! GET  /v1/pieces?limit=N[&after={id}]    ascending by id; see `encode_inventory`    200
+//! POST /v1/strays?limit=N&before=EPOCH[&after={id}]   `Known`; see `encode_inventory`   200
 //! GET  /v1/damaged?limit=N[&after={id}]   ids, 16 bytes each, ascending                200
 //! GET  /v1/usage                                                                     200 JSON
 //! POST /v1/standing                       JSON, see `Standing`                       200 {"changed":0}
@@ -17,7 +18,9 @@
 use std::ops::Range;
 
 use super::WireError;
-use crate::types::limits::{DIAL_MAX, INVENTORY_PAGE_MAX, JSON_REPLY_BYTES_MAX, PIECE_BYTES_MAX, PIECE_LIST_MAX};
+use crate::types::limits::{
+    DIAL_MAX, INVENTORY_PAGE_MAX, JSON_REPLY_BYTES_MAX, KNOWN_BYTES_MAX, PIECE_BYTES_MAX, PIECE_LIST_MAX,
+};
 use crate::types::{Epoch, PieceId};
 
 /// Names the epoch of a piece that is put.
@@ -68,6 +71,19 @@ pub enum Request {
         /// At most so many (1 to 10,000).
         limit: usize,
     },
+    /// What the node holds that is not as the door knows it
+    /// ([`Known`](super::Known) is the body), a page at a time.
+    Strays {
+        /// Begin after this piece.
+        after: Option<PieceId>,
+        /// At most so many (1 to 10,000).
+        limit: usize,
+        /// Pieces that nobody knows of, of this epoch or a later one, may
+        /// still be on their way into the database.
+        before: Epoch,
+        /// Bytes of the body.
+        length: usize,
+    },
     /// Tell the node how it stands with the operator.
     Standing {
         /// Bytes of the body.
@@ -116,7 +132,7 @@ impl Request {
     pub fn method(&self) -> &'static str {
         match self {
             Self::Put { .. } => "PUT",
-            Self::List { .. } | Self::Standing { .. } => "POST",
+            Self::List { .. } | Self::Strays { .. } | Self::Standing { .. } => "POST",
             Self::Get { .. } | Self::Inventory { .. } | Self::Damaged { .. } | Self::Usage => "GET",
         }
     }
@@ -128,6 +144,9 @@ impl Request {
             Self::List { action, .. } => format!("/v1/pieces/{}", action.name()),
             Self::Inventory { after, limit } => page_target("/v1/pieces", *after, *limit),
             Self::Damaged { after, limit } => page_target("/v1/damaged", *after, *limit),
+            Self::Strays { after, limit, before, .. } => {
+                page_target("/v1/strays", *after, *limit) + &format!("&before={before}")
+            }
             Self::Standing { .. } => "/v1/standing".to_owned(),
             Self::Usage => "/v1/usage".to_owned(),
         }
@@ -149,8 +168,16 @@ impl Request {
         let name = path.strip_prefix("/v1/pieces/");
         match (method, path, name, query) {
             ("GET", "/v1/usage", _, None) => Ok(Self::Usage),
-            ("GET", "/v1/pieces", _, Some(query)) => page(query).map(|(after, limit)| Self::Inventory { after, limit }),
-            ("GET", "/v1/damaged", _, Some(query)) => page(query).map(|(after, limit)| Self::Damaged { after, limit }),
+            ("GET", "/v1/pieces", _, Some(query)) => {
+                Page::of(query, false).map(|Page { after, limit, .. }| Self::Inventory { after, limit })
+            }
+            ("GET", "/v1/damaged", _, Some(query)) => {
+                Page::of(query, false).map(|Page { after, limit, .. }| Self::Damaged { after, limit })
+            }
+            ("POST", "/v1/strays", _, Some(query)) => {
+                let Page { after, limit, before } = Page::of(query, true)?;
+                Ok(Self::Strays { after, limit, before, length: length(fields.length, KNOWN_BYTES_MAX)? })
+            }
             ("POST", "/v1/standing", _, None) => {
                 Ok(Self::Standing { length: length(fields.length, JSON_REPLY_BYTES_MAX)? })
             }
@@ -178,19 +205,32 @@ fn page_target(path: &str, after: Option<PieceId>, limit: usize) -> String {
     }
 }
 
-/// Where a page begins and how long it may be.
-fn page(query: &str) -> Result<(Option<PieceId>, usize), WireError> {
-    let (mut after, mut limit) = (None, None);
-    for pair in query.split('&') {
-        match pair.split_once('=') {
-            Some(("after", value)) if after.is_none() => after = Some(piece(value)?),
-            Some(("limit", value)) if limit.is_none() => limit = number(value),
-            _ => return Err(WireError::malformed("request", "an unknown or repeated query parameter")),
+/// Where a page begins, how long it may be, and which pieces are left out of it.
+struct Page {
+    after: Option<PieceId>,
+    limit: usize,
+    before: Epoch,
+}
+
+impl Page {
+    /// Reads a query; an epoch is in it where it has to be, and nowhere else.
+    fn of(query: &str, has_epoch: bool) -> Result<Self, WireError> {
+        let (mut after, mut limit, mut before) = (None, None, (!has_epoch).then_some(0));
+        for pair in query.split('&') {
+            match pair.split_once('=') {
+                Some(("after", value)) if after.is_none() => after = Some(piece(value)?),
+                Some(("limit", value)) if limit.is_none() => limit = number(value),
+                Some(("before", value)) if before.is_none() => before = number(value),
+                _ => return Err(WireError::malformed("request", "an unknown or repeated query parameter")),
+            }
         }
-    }
-    match limit {
-        Some(limit @ 1..) if limit <= INVENTORY_PAGE_MAX as u64 => Ok((after, limit as usize)),
-        _ => Err(WireError::malformed("request", format!("limit must be 1 to {INVENTORY_PAGE_MAX}"))),
+        match (limit, before) {
+            (Some(limit @ 1..), Some(before)) if limit <= INVENTORY_PAGE_MAX as u64 => {
+                Ok(Self { after, limit: limit as usize, before: Epoch(before) })
+            }
+            (_, None) => Err(WireError::malformed("request", "before must be an epoch")),
+            _ => Err(WireError::malformed("request", format!("limit must be 1 to {INVENTORY_PAGE_MAX}"))),
+        }
     }
 }
 
@@ -269,6 +309,8 @@ mod tests {
             Request::Damaged { after: None, limit: 7 },
             Request::Damaged { after: Some(ID), limit: 7 },
             Request::Standing { length: 5 },
+            Request::Strays { after: None, limit: 7, before: Epoch(3), length: 5 },
+            Request::Strays { after: Some(ID), limit: 7, before: Epoch(u64::MAX), length: 5 },
             Request::Usage,
         ] {
             assert_eq!(again(&request, Some("5")), Ok(request));
@@ -303,6 +345,10 @@ mod tests {
             ("GET", "/v1/pieces?"),
             ("GET", "/v1/pieces?limit=1&limit=2"),
             ("GET", "/v1/pieces?limit=1&after=zz"),
+            ("POST", "/v1/strays?limit=1"),
+            ("POST", "/v1/strays?before=1"),
+            ("POST", "/v1/strays?limit=1&before=1&before=1"),
+            ("GET", "/v1/pieces?limit=1&before=1"),
             ("GET", "/../v1/usage"),
             ("", ""),
         ] {

@@ -1,4 +1,4 @@
-//! The pieces of dead segments: they go to their nodes' trash, and after a
+//! The pieces of dead segments, and those that nobody refers to: they go to their nodes' trash, and after a
 //! week they are purged.
 
 use std::collections::BTreeSet;
@@ -12,8 +12,8 @@ use super::task::Task;
 use super::{Step, Worker};
 use crate::env::Env;
 use crate::metadata::{
-    self, CondemnedPiece, ForgetCondemned, Holder, MarkTrashed, Metadata, MetadataError, NodeRow, NodesToTell,
-    PiecesToPurge, PiecesToTrash,
+    self, CondemnedPiece, ForgetCondemned, ForgetStrays, Holder, MarkStraysTrashed, MarkTrashed, Metadata,
+    MetadataError, NodeRow, NodesToTell, PiecesToPurge, PiecesToTrash, StraysToPurge, StraysToTrash,
 };
 use crate::transfer::Transfer;
 use crate::transport::NodeError;
@@ -108,15 +108,39 @@ impl DeleteWorker {
         Ok(Step::Busy)
     }
 
+    async fn trash_strays(&self, number: u32, node: NodeId) -> Result<Step, MetadataError> {
+        let pieces = self.metadata.read(StraysToTrash { node: number, limit: PIECES_AT_ONCE }).await?;
+        if pieces.is_empty() || !told(node, self.transfer.fleet().nodes().trash(node, &pieces)).await {
+            return Ok(Step::Idle);
+        }
+        self.metadata.write(MarkStraysTrashed { node: number, pieces }).await?;
+        Ok(Step::Busy)
+    }
+
+    async fn purge_strays(&self, number: u32, node: NodeId) -> Result<Step, MetadataError> {
+        let older_than_ms = TRASH_TIME.as_millis() as u64;
+        let find = StraysToPurge { node: number, older_than_ms, limit: PIECES_AT_ONCE };
+        let pieces = self.metadata.read(find).await?;
+        if pieces.is_empty() || !told(node, self.transfer.fleet().nodes().purge(node, &pieces)).await {
+            return Ok(Step::Idle);
+        }
+        self.metadata.write(ForgetStrays { node: number, pieces }).await?;
+        Ok(Step::Busy)
+    }
+
     fn piece_ids(&self, pieces: &[CondemnedPiece]) -> Vec<PieceId> {
         pieces.iter().filter_map(|piece| self.transfer.piece_id(piece.segment, &piece.place)).collect()
     }
 
     /// One node's share of a step.
     async fn serve(&self, row: &NodeRow) -> Result<Step, MetadataError> {
-        let trashed = self.trash(row.number, row.node).await?;
-        let purged = self.purge(row.number, row.node).await?;
-        Ok(if trashed == Step::Busy { trashed } else { purged })
+        let steps = [
+            self.trash(row.number, row.node).await?,
+            self.purge(row.number, row.node).await?,
+            self.trash_strays(row.number, row.node).await?,
+            self.purge_strays(row.number, row.node).await?,
+        ];
+        Ok(if steps.contains(&Step::Busy) { Step::Busy } else { Step::Idle })
     }
 }
 

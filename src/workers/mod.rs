@@ -11,20 +11,29 @@
 //!
 //! - `presence`: who counts as there · `census`: what is known of all nodes
 //! - `judge`: how a segment is, and what to make anew · `pass`: what one walk counts
-//! - `walk`: when passes begin and end · `crew`, `repair`: how segments are repaired
+//! - `walk`: when passes begin and end · `observer`: who watches them
+//! - `crew`, `repair`: how segments are repaired
+//! - `audit`: whether nodes have what they were given · `tranquil`: how all of it yields
+//! - `reclaim`: what a node has and nobody refers to · `merge`: small segments become full ones
 //! - `inventory`: what a node that came back really has
 //! - `simulation`: the same by dice, for years
+//! - `once`: the full pass that an operator asks for
 //! - `task`: what one process does for all · `share`: what it shows the others
 
+mod audit;
 mod census;
 mod crew;
 mod delete;
 mod health;
 mod inventory;
 mod judge;
+mod merge;
 mod node_watch;
+mod observer;
+mod once;
 mod pass;
 mod presence;
+mod reclaim;
 mod release;
 mod repair;
 mod report;
@@ -33,15 +42,19 @@ mod simulation;
 mod task;
 #[cfg(test)]
 mod tests;
+mod tranquil;
 mod walk;
 
 use std::time::Duration;
 
 use async_trait::async_trait;
 
+pub use audit::NodeTally;
 pub use delete::DeleteWorker;
 pub use health::{HealthLoop, HealthTuning};
+pub use merge::{Candidates, MergeWorker};
 pub use node_watch::NodeWatch;
+pub use once::{OnceView, WorkerReport, ask_once, last_once};
 pub use release::ReleaseWorker;
 pub use report::{HealthReport, HealthWatch, OneMore};
 pub use simulation::{Setting, Simulated, simulate};

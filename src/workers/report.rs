@@ -1,16 +1,17 @@
 //! What the health loop has found, for operators, and what the node watch
 //! tells it.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::audit::Tally;
 use super::presence::Presence;
 use crate::metadata::Holder;
-use crate::types::{InstanceId, PieceId};
+use crate::types::{InstanceId, PieceId, SegmentId};
 
 /// Damaged pieces of one node that are remembered, at most.
 const DAMAGE_MAX: usize = 1_000_000;
@@ -51,8 +52,34 @@ pub struct HealthReport {
     pub pieces_to_move: BTreeMap<u32, u64>,
     /// Repairs that failed since the cluster began.
     pub repairs_failed: u64,
+    /// Pieces that nobody referred to and that were condemned, since the
+    /// process began that walks.
+    #[serde(default)]
+    pub pieces_condemned: u64,
+    /// Their bytes.
+    #[serde(default)]
+    pub bytes_condemned: u64,
+    /// Pieces that were in their node's trash by mistake and were restored,
+    /// since then.
+    #[serde(default)]
+    pub pieces_restored: u64,
+    /// Comparisons of nodes with the lists that go on, of passes that have ended.
+    #[serde(default)]
+    pub comparing: u64,
+    /// Segments that went into others since the process began that walks.
+    #[serde(default)]
+    pub segments_merged: u64,
+    /// Segments that nobody referred to, since then.
+    #[serde(default)]
+    pub segments_orphaned: u64,
     /// What repair is waiting for, in a sentence.
     pub waiting_for: Option<String>,
+    /// Segments that are lost: their ids, as far as they fit.
+    #[serde(default)]
+    pub lost_segments: Vec<String>,
+    /// The same of segments that cannot be read now and are not lost.
+    #[serde(default)]
+    pub unreadable_segments: Vec<String>,
 }
 
 /// What would become unreadable if one more failure domain died.
@@ -82,9 +109,20 @@ struct Shared {
     failing: Mutex<BTreeSet<u32>>,
     /// Nodes that another process is connected to.
     elsewhere: Mutex<BTreeSet<u32>>,
+    /// Segments of which good shares were looked for in vain.
+    beyond: Mutex<Beyond>,
+    tally: Mutex<Tally>,
+    thorough_tally: Mutex<Tally>,
     /// Whether what was known of damage before this process is known again.
     ready: AtomicBool,
 }
+
+/// Segments of which too few good shares were found, each with the nodes that
+/// had been asked.
+pub(super) type Beyond = HashMap<SegmentId, BTreeSet<u32>>;
+
+/// Such segments that are remembered, at most.
+const BEYOND_MAX: usize = 100_000;
 
 /// Pieces that are known to be lost or changed, by the number of their node:
 /// as the nodes say, and as their inventories show.
@@ -119,6 +157,9 @@ impl HealthWatch {
             compared: Mutex::default(),
             failing: Mutex::default(),
             elsewhere: Mutex::default(),
+            beyond: Mutex::default(),
+            tally: Mutex::default(),
+            thorough_tally: Mutex::default(),
             ready: AtomicBool::new(false),
         }))
     }
@@ -202,6 +243,27 @@ impl HealthWatch {
     /// The nodes whose store is gone from their disk.
     pub(super) fn failing(&self) -> MutexGuard<'_, BTreeSet<u32>> {
         self.0.failing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Of a segment too few good shares were found, though these nodes were
+    /// asked.
+    pub(super) fn set_beyond(&self, segment: SegmentId, asked: BTreeSet<u32>) {
+        let mut beyond = self.0.beyond.lock().unwrap_or_else(PoisonError::into_inner);
+        if beyond.len() < BEYOND_MAX {
+            beyond.insert(segment, asked);
+        }
+    }
+
+    /// Segments of which too few good shares were found.
+    pub(super) fn beyond(&self) -> Beyond {
+        self.0.beyond.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What audits by this process have found: of shares that were drawn, or
+    /// in a thorough pass, which counts each share once.
+    pub(super) fn tally(&self, thorough: bool) -> MutexGuard<'_, Tally> {
+        let tally = if thorough { &self.0.thorough_tally } else { &self.0.tally };
+        tally.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What this process calls itself in the database.

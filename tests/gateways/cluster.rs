@@ -125,9 +125,15 @@ impl Cluster {
 
     /// `cairn worker` on the same database and the same secret, not started yet.
     pub fn worker(&self) -> Invocation {
+        self.worker_with(&["worker"])
+    }
+
+    /// The same, with these words of the command.
+    pub fn worker_with(&self, words: &[&str]) -> Invocation {
         let door = format!("127.0.0.1:{}", free_port());
         Invocation::new(CAIRN, self.work.path())
-            .args(["worker", "--metadata", &self.url, "--node-door", &door, "--cluster-key-file"])
+            .args(words)
+            .args(["--metadata", &self.url, "--node-door", &door, "--cluster-key-file"])
             .arg(self.work.join("shared.key"))
             .env("CAIRN_DATA", self.work.join("worker"))
     }

@@ -67,3 +67,20 @@ fn a_worker_repairs_what_gateways_leave_to_it() {
     assert_eq!(ended.and_then(|status| status.code()), Some(0), "{}", worker.story());
     assert!(!worker.log().contains(PASSWORD) && !health(&cluster).status.success(), "{}", worker.story());
 }
+
+/// Nobody works: a worker is started for one pass, and is gone afterwards.
+#[test]
+fn a_pass_brings_its_own_worker_where_none_runs() {
+    let server = Server::shared();
+    let (_, url) = fresh_database(server);
+    let cluster = Cluster::start_with(&url, 1, &[("CAIRN_WORKERS", "false")]);
+    let client = &cluster.clients()[0];
+    client.put("/bucket", b"").expect("an answer").ok("make a bucket");
+    client.put("/bucket/object", &random(1, 500_000)).expect("an answer").ok("store");
+    cluster.wait_whole();
+    let outcome = cluster.worker_with(&["worker", "run", "--once", "--audit-all", "--json"]).outcome();
+    assert_eq!(outcome.status.code(), Some(0), "{}", outcome.story());
+    let report: Value = serde_json::from_slice(&outcome.stdout).expect("JSON");
+    assert!(report["shares_checked"].as_u64() > Some(0) && report["shares_wrong"] == 0, "{report:#}");
+    assert!(!outcome.stderr.contains(PASSWORD) && !health(&cluster).status.success(), "{}", outcome.story());
+}

@@ -3,7 +3,7 @@
 use std::sync::OnceLock;
 
 use super::server::Server;
-use super::{lists, moves, random, references_and_garbage_add_up, shared, volunteers};
+use super::{audits, lists, moves, random, reclaim, references_and_garbage_add_up, shared, volunteers};
 use crate::metadata::*;
 
 /// What a database needs for as long as it is used.
@@ -88,10 +88,19 @@ on_every_engine! {
     nodes_change_as_they_may: volunteers::nodes_change_as_they_may;
     what_a_node_says_is_kept: volunteers::what_a_node_says_is_kept;
     a_node_that_goes_back_is_noticed: volunteers::a_node_that_goes_back_is_noticed;
+    failures_are_kept_share_by_share: audits::failures_are_kept_share_by_share;
+    verdicts_follow_from_the_record: audits::verdicts_follow_from_the_record;
+    open_questions_are_asked_again: audits::open_questions_are_asked_again;
+    workers_that_audit_at_once_add_up: audits::workers_that_audit_at_once_add_up;
     doors_are_known_for_a_while: volunteers::doors_are_known_for_a_while;
     a_task_is_one_process_s_until_its_lease_is_over: shared::a_task_is_one_process_s_until_its_lease_is_over;
     nearest_to_loss_comes_first: shared::nearest_to_loss_comes_first;
     what_a_dead_process_had_taken_comes_back: shared::what_a_dead_process_had_taken_comes_back;
     who_could_not_repair_leaves_it_to_others: shared::who_could_not_repair_leaves_it_to_others;
+    the_oldest_leased_epoch_comes_first: reclaim::the_oldest_leased_epoch_comes_first;
+    strays_wait_and_are_looked_for_again: reclaim::strays_wait_and_are_looked_for_again;
+    nodes_are_compared_in_turn: reclaim::nodes_are_compared_in_turn;
+    streams_move_or_stay: reclaim::streams_move_or_stay;
+    orphans_go_as_they_were_seen: reclaim::orphans_go_as_they_were_seen;
     what_needs_nothing_leaves_the_queue: shared::what_needs_nothing_leaves_the_queue;
 }

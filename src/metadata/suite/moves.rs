@@ -80,6 +80,32 @@ impl Model {
     }
 }
 
+impl Model {
+    /// Has the streams of some segments lie in a new one; sometimes they have
+    /// changed since they were read.
+    pub(super) async fn merge(&mut self) {
+        let after = Some(SegmentId::from_bytes(self.random()));
+        let rows = self.metadata.read(ScanSegments { after, limit: 3 }).await.unwrap();
+        let places = self.metadata.read(ScanStreams { after: None, limit: 1000 }).await.unwrap();
+        let is_old = |extent: &Extent| rows.iter().any(|row| row.segment == extent.segment);
+        let mut moves: Vec<_> = places.into_iter().map(|place| (place.clone(), place.extents)).collect();
+        moves.retain(|(_, extents)| extents.iter().any(is_old));
+        if moves.is_empty() {
+            return;
+        }
+        let segment = self.segment();
+        for extent in moves.iter_mut().flat_map(|(_, extents)| extents).filter(|extent| is_old(extent)) {
+            extent.segment = segment.segment;
+        }
+        if self.dice.random_ratio(1, 4) {
+            self.delete().await;
+            self.release(100).await;
+        }
+        let streams = moves;
+        self.metadata.write(MoveStreams { segment, streams, lease: self.lease }).await.unwrap();
+    }
+}
+
 /// Nodes 1 to 4, and a segment with pieces on the first three.
 pub(super) async fn one_segment(metadata: &Metadata) -> (Lease, SegmentId, Vec<PiecePlace>) {
     for node in 1..=4 {
@@ -111,6 +137,7 @@ pub(super) async fn one_segment(metadata: &Metadata) -> (Lease, SegmentId, Vec<P
         root: [0; 16],
         epoch: Epoch(1),
         revision: crate::types::Revision(1),
+        live_bytes: 0,
         pieces: pieces.clone(),
     };
     let commit = CommitObject { object, streams: vec![stream], segments: vec![row], lease: Some(lease) };

@@ -132,6 +132,7 @@ async fn pieces_are_not_condemned_while_they_are_committed() {
         root: [0; 16],
         epoch: Epoch(1),
         revision: Revision(1),
+        live_bytes: 0,
         pieces: vec![place],
     };
     two.slow("objects");

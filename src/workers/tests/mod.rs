@@ -1,9 +1,13 @@
 //! A small town: a door, nodes with real stores, objects, and the workers,
 //! which go step by step as the tests tell them.
 
+mod audits;
 mod coming_and_going;
 mod damage;
+mod merge;
+mod model;
 mod overtaking;
+mod reclaim;
 mod together;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -117,6 +121,22 @@ impl Process {
 
     fn report(&self) -> HealthReport {
         self.health.watch().latest()
+    }
+
+    /// Has every pass compare all nodes with the lists.
+    fn compare_always(&mut self) {
+        let tuning = HealthTuning { compare_every: Duration::ZERO, ..self.health.tuning.clone() };
+        let Self { metadata, transfer, epochs, .. } = self;
+        let env = Env::real();
+        let health = HealthLoop::new(metadata.clone(), transfer.clone(), epochs.clone(), env.clone(), tuning);
+        self.watch = NodeWatch::new(metadata.clone(), transfer.clone(), health.watch(), env);
+        self.health = health;
+    }
+
+    /// Merges what the walk of this process finds.
+    fn merger(&self) -> MergeWorker {
+        let Self { metadata, transfer, epochs, health, .. } = self;
+        MergeWorker::new(metadata.clone(), transfer.clone(), epochs.clone(), health.candidates(), health.watch())
     }
 }
 

@@ -1,0 +1,137 @@
+//! Reclaim: an observer of the walk over all segments. It builds a filter of
+//! what each of some nodes is to have; when the walk has seen all segments, the
+//! nodes say what they have besides, and that is condemned. What is named by a
+//! list and lies in the trash is restored.
+//!
+//! Nothing here waits for a node while the walk goes on: nodes are asked on
+//! the side, and the next comparison begins when that is over.
+
+mod ask;
+pub(super) mod round;
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::task::JoinHandle;
+
+use self::ask::ask_all;
+use self::round::{Round, Subject};
+use super::observer::{Observer, Scene, Wish};
+use crate::metadata::{ForgetDeparted, Holder, MetadataError, NodesToCompare, SegmentRow};
+
+/// Nodes that are compared in one pass, and pieces on them, about: a filter
+/// takes ten bits for each.
+const NODES_AT_ONCE: u32 = 32;
+const PIECES_AT_ONCE: u64 = 50_000_000;
+/// Rows of departed nodes that are forgotten at once.
+const DEPARTED_AT_ONCE: u32 = 5000;
+
+/// Watches the walk of one process.
+pub(super) struct Reclaim {
+    /// This process's lease on epochs.
+    own: Holder,
+    /// How often each node is compared.
+    every: Duration,
+    round: Option<Round>,
+    asking: Option<JoinHandle<()>>,
+}
+
+impl Reclaim {
+    pub(super) fn new(own: Holder, every: Duration) -> Self {
+        Self { own, every, round: None, asking: None }
+    }
+
+    /// Whether nodes are being asked.
+    fn is_asking(&self) -> bool {
+        self.asking.as_ref().is_some_and(|asking| !asking.is_finished())
+    }
+
+    /// The nodes that are due and connected to this process.
+    async fn subjects(&self, scene: &Scene) -> Result<Vec<Subject>, MetadataError> {
+        let fleet = scene.transfer.fleet();
+        let nodes = fleet.connected().into_iter().collect();
+        let (older_than_ms, limit) = match scene.asked {
+            true => (0, u32::MAX),
+            false => (self.every.as_millis() as u64, NODES_AT_ONCE),
+        };
+        let due = scene.metadata.read(NodesToCompare { nodes, older_than_ms, limit }).await?;
+        let (mut subjects, mut room) = (Vec::new(), PIECES_AT_ONCE);
+        for number in due {
+            let Some(node) = fleet.node_id(number) else { continue };
+            let Some(status) = fleet.nodes().status(node) else { continue };
+            let pieces = status.usage.pieces;
+            if pieces > room && !subjects.is_empty() {
+                break;
+            }
+            room = room.saturating_sub(pieces);
+            subjects.push(Subject { number, node, pieces });
+        }
+        Ok(subjects)
+    }
+}
+
+#[async_trait]
+impl Observer for Reclaim {
+    /// Nothing of the walk has been read yet: the epoch comes first.
+    async fn begin(&mut self, scene: &Scene) -> Result<(), MetadataError> {
+        self.round = None;
+        match self.asking.take() {
+            // Who waits for this pass waits for this, too.
+            Some(asking) if scene.asked => drop(asking.await),
+            Some(asking) if !asking.is_finished() => {
+                self.asking = Some(asking);
+                return Ok(());
+            }
+            _ => {}
+        }
+        while scene.metadata.write(ForgetDeparted { limit: DEPARTED_AT_ONCE }).await? {}
+        let subjects = self.subjects(scene).await?;
+        if subjects.is_empty() {
+            return Ok(());
+        }
+        let salt = u64::from_le_bytes(scene.env.random());
+        let ids = scene.transfer.piece_ids();
+        self.round = Some(Round::begin(&scene.metadata, ids, self.own, &subjects, salt).await?);
+        Ok(())
+    }
+
+    async fn page(&mut self, _: &Scene, rows: &[SegmentRow]) -> Result<bool, MetadataError> {
+        if let Some(round) = &mut self.round {
+            round.see(rows);
+        }
+        Ok(false)
+    }
+
+    async fn end(&mut self, scene: &Scene) -> Result<Wish, MetadataError> {
+        if let Some(round) = self.round.take() {
+            let scene = scene.clone();
+            scene.watch.report().comparing += 1;
+            self.asking = Some(tokio::spawn(async move {
+                let nodes = scene.transfer.fleet().nodes().clone();
+                let sum = ask_all(round, &scene.metadata, &nodes).await;
+                let mut report = scene.watch.report();
+                report.pieces_condemned += sum.condemned;
+                report.bytes_condemned += sum.bytes;
+                report.pieces_restored += sum.restored;
+                report.comparing = report.comparing.saturating_sub(1);
+            }));
+        }
+        Ok(Wish::default())
+    }
+
+    fn is_busy(&self) -> bool {
+        self.is_asking()
+    }
+
+    fn cut_off(&mut self) {
+        self.round = None;
+    }
+}
+
+impl Drop for Reclaim {
+    fn drop(&mut self) {
+        if let Some(asking) = &self.asking {
+            asking.abort();
+        }
+    }
+}
