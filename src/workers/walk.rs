@@ -61,7 +61,7 @@ impl HealthLoop {
     /// they take very long.
     fn is_pass_due(&self) -> bool {
         if self.runs.wants_pass() {
-            return self.has_settled();
+            return self.reaches_nodes();
         }
         let Some((ended, took, soon)) = self.walk.last_pass else { return self.has_settled() };
         let changed = self.walk.changed || self.done() != self.walk.done;
@@ -78,6 +78,13 @@ impl HealthLoop {
     fn has_settled(&self) -> bool {
         let members = self.repairer.transfer.fleet().registered();
         self.begun.elapsed() >= self.tuning.settle || self.connected().len() == members.len()
+    }
+
+    /// The same for a pass that asks nodes: those that are connected to other
+    /// processes hear of a new door and dial it too.
+    fn reaches_nodes(&self) -> bool {
+        let fleet = self.repairer.transfer.fleet();
+        self.begun.elapsed() >= 2 * self.tuning.settle || fleet.connected().len() == fleet.registered().len()
     }
 
     /// Those that are connected to this process or, as far as it knows, to
