@@ -22,6 +22,8 @@ pub(super) struct Pass {
     drained: HashMap<u32, Epoch>,
     comparison: Comparison,
     compares: bool,
+    /// Members whose pieces counted as missing when it began.
+    away: u64,
     segments: u64,
     by_margin: BTreeMap<i64, u64>,
     degraded: u64,
@@ -37,6 +39,7 @@ impl Pass {
         repairer: &Repairer,
         watch: &HealthWatch,
         drained: HashMap<u32, Epoch>,
+        census: &Census,
     ) -> Result<Self, MetadataError> {
         let comparison = Comparison::begin(&repairer.metadata, &repairer.transfer, watch).await?;
         Ok(Self {
@@ -45,6 +48,7 @@ impl Pass {
             drained,
             compares: !comparison.is_empty(),
             comparison,
+            away: census.away(),
             segments: 0,
             by_margin: BTreeMap::new(),
             degraded: 0,
@@ -122,6 +126,7 @@ impl Pass {
         report.healthy = self.segments - self.degraded - self.unhealthy();
         report.unreadable = self.unreadable;
         report.lost = self.lost;
+        report.nodes_away = self.away;
         report.if_one_more_domain_dies = one_more.unwrap_or_default();
         report.pieces_to_move = to_move;
     }

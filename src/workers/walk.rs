@@ -116,7 +116,7 @@ impl HealthLoop {
                 drained.insert(row.number, epoch);
             }
         }
-        self.walk.pass = Some(Pass::begin(&self.repairer, &self.watch, drained).await?);
+        self.walk.pass = Some(Pass::begin(&self.repairer, &self.watch, drained, &census).await?);
         self.walk.hope = census.domains != self.walk.domains;
         self.walk.domains.clone_from(&census.domains);
         (self.walk.dropped, self.walk.changed, self.walk.done) = (0, false, self.done());

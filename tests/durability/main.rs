@@ -8,10 +8,16 @@
 mod support;
 
 mod cluster;
-mod ledger;
+mod figures;
+#[path = "../s3/kit/sdk.rs"]
+mod sdk;
+mod writer;
 
+mod deaths;
 mod disk;
 mod folders;
 mod kill;
 mod memory;
+mod power;
+mod rolling;
 mod stop;

@@ -8,8 +8,6 @@ mod support;
 #[path = "../support/postgres.rs"]
 mod postgres;
 
-mod community;
-
 mod disk;
 mod growing;
 mod health;

@@ -10,14 +10,15 @@ use std::time::{Duration, Instant};
 
 use rand::{Rng as _, SeedableRng as _, rngs::SmallRng};
 
-use crate::ledger::{Ledger, TOKEN, Version};
-use crate::support::cairn::tell;
-use crate::support::client::{Body, Call, Client, Reply, between};
-use crate::support::data::random;
-use crate::support::poll;
+use super::client::{Body, Call, Client, Reply, between};
+use super::data::random;
+use super::ledger::{Ledger, TOKEN, Version};
+use super::{poll, seed};
 
 /// Inline, in a shared segment, in one of its own.
 const SIZES: [u64; 4] = [700, 3_000, 40_000, 300_000];
+/// The same, and one of many stripes.
+pub const LARGER_SIZES: [u64; 5] = [700, 3_000, 40_000, 300_000, 2_500_000];
 /// A writer that was refused tries again after this.
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -53,12 +54,16 @@ pub struct Load {
 impl Load {
     /// So many writers in a bucket of their own, over all of these gateways.
     pub fn start(clients: &[Client], bucket: &str, writers: u64) -> Self {
+        Self::start_with(clients, bucket, writers, &SIZES, seed(bucket))
+    }
+
+    /// The same with objects of these sizes, and this seed.
+    pub fn start_with(clients: &[Client], bucket: &str, writers: u64, sizes: &[u64], seed: u64) -> Self {
         let bucket = format!("/{bucket}");
         clients[0].put(&bucket, b"").expect("an answer").ok("make a bucket");
         let (over, book) = (Arc::new(AtomicBool::new(false)), Book::default());
-        let seed = seed(&bucket);
         let writers = (0..writers).map(|number| {
-            let mut writer = Writer::new(clients, &bucket, number, seed + number, book.clone());
+            let mut writer = Writer::new(clients, &bucket, number, sizes, seed.wrapping_add(number), book.clone());
             let over = over.clone();
             std::thread::spawn(move || {
                 while !over.load(Ordering::Relaxed) {
@@ -108,14 +113,6 @@ impl Load {
     }
 }
 
-/// A seed of dice: `CAIRN_TEST_SEED`, or a fresh one that is printed.
-pub fn seed(drill: &str) -> u64 {
-    let set = std::env::var("CAIRN_TEST_SEED").ok().and_then(|seed| seed.parse().ok());
-    let seed = set.unwrap_or_else(|| u64::from(rand::random::<u32>()));
-    tell(&format!("{drill}: CAIRN_TEST_SEED={seed}"));
-    seed
-}
-
 /// What came of requests, in a line.
 pub fn figures(book: &[Entry]) -> String {
     let count = |outcome| book.iter().filter(|entry| entry.outcome == outcome).count();
@@ -145,8 +142,8 @@ struct Writer {
 }
 
 impl Writer {
-    fn new(clients: &[Client], bucket: &str, number: u64, seed: u64, book: Book) -> Self {
-        let bodies = SIZES.iter().map(|size| Arc::new(random(seed, *size))).collect();
+    fn new(clients: &[Client], bucket: &str, number: u64, sizes: &[u64], seed: u64, book: Book) -> Self {
+        let bodies = sizes.iter().map(|size| Arc::new(random(seed, *size))).collect();
         Self {
             clients: clients.to_vec(),
             bucket: bucket.to_owned(),
