@@ -11,7 +11,7 @@ use rustix::process::Signal;
 
 use super::figures::{Figures, is_whole};
 use crate::support::community::{Gateway, Node, SOON};
-use crate::support::load::{LARGER_SIZES, Load};
+use crate::support::load::{LARGER_SIZES, Load, Terms};
 use crate::support::{poll, rounds, seed};
 
 /// What the dying of nodes may log.
@@ -51,7 +51,8 @@ fn run(drill: &str, scheme: &Scheme, rounds: &[[usize; 2]]) {
     let gateway = Gateway::start(&["--scheme", scheme.text, "--offline-after", "3s"]);
     let mut nodes = gateway.nodes(2 * scheme.total);
     let token = gateway.token(&["--uses", "unlimited"]);
-    let load = Load::start_with(&[gateway.client()], "deaths", 3, &LARGER_SIZES, seed);
+    let load =
+        Load::start_with(&[gateway.client()], "deaths", 3, &Terms { sizes: &LARGER_SIZES, seed, may_fail: false });
     load.wait_for(200, &[0], SOON);
     let (mut figures, mut dead) = (Figures::default(), 0);
     for (round, deaths) in rounds.iter().enumerate() {

@@ -62,9 +62,8 @@ impl Drill {
     fn new() -> Self {
         let mut dice = SmallRng::seed_from_u64(seed("power"));
         let work = WorkDir::new("power");
-        let mut disks: Vec<Disk> =
-            (0..NODES).map(|number| Disk::new(work.join(format!("node-{number}")), 1000)).collect();
-        disks.push(Disk::new(work.join("data"), 300));
+        let mut disks: Vec<Disk> = (0..NODES).map(|number| Disk::new(&work, &format!("node-{number}"), 1000)).collect();
+        disks.push(Disk::new(&work, "data", 300));
         let gateway = Gateway::start_on(work, &["--scheme", "3/4/5/6"]);
         let nodes = gateway.nodes_of(NODES, "800MB");
         gateway.client().put(BUCKET, b"").expect("it runs").ok("create the bucket");

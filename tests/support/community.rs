@@ -179,9 +179,20 @@ impl Gateway {
     }
 }
 
+/// `cairn`; where a file `NAME.clock` says so, with a wall clock that is so many
+/// seconds wrong as stands there at any moment.
+fn cairn(folder: &Path, name: &str) -> Invocation {
+    let clock = folder.join(format!("{name}.clock"));
+    if !clock.exists() {
+        return Invocation::new(CAIRN, folder);
+    }
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/wrong_clock.py");
+    Invocation::new("/usr/bin/python3", folder).arg(script).arg(clock).arg(CAIRN)
+}
+
 fn launch(work: &WorkDir, ports: [u16; 2], arguments: &[String], start: usize) -> Daemon {
     let [s3, door] = ports.map(|port| format!("127.0.0.1:{port}"));
-    Invocation::new(CAIRN, work.path())
+    cairn(work.path(), "gateway")
         .args(["gateway", "--listen", &s3, "--node-door", &door, "--data"])
         .arg(work.join("data"))
         .args(arguments)
@@ -227,7 +238,8 @@ impl Node {
 
     /// `cairn node` on a folder, not started yet.
     pub fn invocation(folder: &Path, dir: &Path, arguments: &[&str]) -> Invocation {
-        Invocation::new(CAIRN, folder).args(["node", "--data"]).arg(dir).args(arguments)
+        let name = dir.file_name().unwrap_or_default().to_string_lossy();
+        cairn(folder, &name).args(["node", "--data"]).arg(dir).args(arguments)
     }
 
     pub fn dir(&self) -> &Path {
@@ -308,15 +320,30 @@ impl Objects {
         self.more_by(&gateway.client(), rounds);
     }
 
-    fn more_by(&mut self, client: &Client, rounds: u64) {
+    /// The same by a client.
+    pub fn more_by(&mut self, client: &Client, rounds: u64) {
         for _ in 0..rounds {
             for size in SIZES {
-                let path = format!("/{}/{}-{size}", self.bucket, self.digests.len());
+                let path = format!("/{}/{}", self.bucket, Self::name(self.digests.len(), size));
                 let bytes = data::random(self.digests.len() as u64, size);
                 client.put(&path, &bytes).expect("an answer").ok(&path);
                 self.digests.push((path, data::sha256(&bytes)));
             }
         }
+    }
+
+    fn name(number: usize, size: u64) -> String {
+        format!("{number}-{size}")
+    }
+
+    /// The key of the object of a size, by its place among them, in a round.
+    pub fn key(round: usize, size: usize) -> String {
+        Self::name(round * SIZES.len() + size, SIZES[size])
+    }
+
+    /// Whether these bytes are those of the object with this number.
+    pub fn is(number: u64, bytes: &[u8]) -> bool {
+        bytes == data::random(number, bytes.len() as u64)
     }
 
     /// Reads all of them and compares.

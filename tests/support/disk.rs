@@ -12,6 +12,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use super::poll;
+use super::workdir::WorkDir;
 
 /// Cuts the file systems that its arguments are on, all in one go. In Python,
 /// as Rust without `unsafe` has no ioctl of one's own.
@@ -36,11 +37,10 @@ pub struct Disk {
 }
 
 impl Disk {
-    /// Mounted on a folder, which is made if it is not there; its image is
-    /// beside it and takes only the space that was written to.
-    pub fn new(path: PathBuf, size_mib: u64) -> Self {
-        fs::create_dir_all(&path).expect("a folder of our own");
-        let image = path.with_extension("image");
+    /// Mounted on this folder of a test's own; its image is in that, too, and
+    /// takes only the space that was written to.
+    pub fn new(work: &WorkDir, name: &str, size_mib: u64) -> Self {
+        let (path, image) = (work.folder(name), work.join(format!("{}.image", name.replace('/', "-"))));
         File::create(&image).and_then(|file| file.set_len(size_mib << 20)).expect("a file of our own");
         // Blocks of root's own would be room that programs do not see, and do get.
         run(Command::new("mkfs.ext4").args(["-q", "-F", "-m", "0"]).arg(&image));
