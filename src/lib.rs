@@ -4,6 +4,7 @@
 //! it; `tests/house.rs` reads the sources and says so when one does not.
 
 // Ground floor: values and mathematics. No async, no I/O, no clock, no dice.
+pub mod audit;
 pub mod digest;
 pub mod erasure;
 pub mod placement;

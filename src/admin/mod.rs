@@ -15,6 +15,7 @@
 //!
 //! Knows nodes, tokens and counts; no bucket, no key, no content.
 
+mod audits;
 mod capacity;
 mod change;
 mod client;
@@ -22,6 +23,7 @@ mod error;
 mod live;
 mod nodes;
 mod observe;
+mod once;
 mod operator;
 mod prefix;
 mod routes;
@@ -36,6 +38,7 @@ mod words;
 /// The name of the socket in the data directory.
 const SOCKET: &str = "admin.sock";
 
+pub use audits::{AuditTotals, AuditsView, FailureView};
 pub use change::{Change, Wish};
 pub use client::Client;
 pub use error::{AdminError, ErrorKind};
@@ -44,6 +47,7 @@ pub use nodes::{
     ConnectionView, List as ListNodes, NodeList, NodeView, RecordView, Show as ShowNode, ShownNode, SpaceView,
 };
 pub use observe::{Exposition, NodeSubject, ServingSubject, observe};
+pub use once::{RunOnce, ShowRun};
 pub use operator::{Command, Operator, OperatorParts};
 pub use server::{serve_tcp, serve_unix};
 pub use stage::{Health, Probe, Stage, Subject};

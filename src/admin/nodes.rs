@@ -8,6 +8,7 @@ use http::Method;
 use serde::{Deserialize, Serialize};
 
 use super::AdminError;
+use super::audits::{AuditsView, verdict_name};
 use super::live::Domains;
 use super::operator::{Command, Operator};
 use super::prefix::find;
@@ -48,6 +49,9 @@ pub struct ShownNode {
     /// The node.
     #[serde(flatten)]
     pub view: NodeView,
+    /// What audits have found at it.
+    #[serde(default)]
+    pub audits: AuditsView,
 }
 
 /// A node as the operator sees it.
@@ -63,6 +67,9 @@ pub struct NodeView {
     pub state: String,
     /// Why, where somebody said so.
     pub reason: Option<String>,
+    /// What audits have concluded: good, suspended or disqualified.
+    #[serde(default)]
+    pub verdict: String,
     /// The folder of a node that `cairn up` runs itself.
     pub place: Option<String>,
     /// Nodes with the same number would fail together.
@@ -150,6 +157,7 @@ impl NodeView {
             number: row.number,
             state: row.state.name().to_owned(),
             reason: row.reason,
+            verdict: verdict_name(row.verdict).to_owned(),
             place: row.place,
             domain,
             labels: row.labels,
@@ -247,7 +255,8 @@ impl Survey {
             let damage = operator.metadata().read(ListDamage).await?;
             view.damaged = Some(damage.iter().filter(|(node, _)| *node == view.number).count() as u64);
         }
-        Ok(ShownNode { now_ms: operator.now_ms(), running: operator.live().is_some(), view })
+        let audits = AuditsView::of(operator, view.number).await?;
+        Ok(ShownNode { now_ms: operator.now_ms(), running: operator.live().is_some(), view, audits })
     }
 }
 

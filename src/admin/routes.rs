@@ -10,7 +10,7 @@ use http_body_util::{BodyExt, Full, Limited};
 use serde::Serialize;
 
 use super::operator::{Command, Operator};
-use super::{AdminError, Change, CreateToken, ErrorKind, ListNodes, ListTokens, Probe, RevokeToken, ShowNode, Status};
+use super::{AdminError, Change, CreateToken, ErrorKind, ListNodes, ListTokens, Probe, RevokeToken, RunOnce, ShowNode, ShowRun, Status};
 
 /// Most bytes of a request's body.
 pub(super) const BODY_BYTES_MAX: usize = 16 << 10;
@@ -62,6 +62,8 @@ where
         ListNodes::PATH => serve::<ListNodes, B>(operator, request).await,
         ShowNode::PATH => serve::<ShowNode, B>(operator, request).await,
         Change::PATH => serve::<Change, B>(operator, request).await,
+        RunOnce::PATH => serve::<RunOnce, B>(operator, request).await,
+        ShowRun::PATH => serve::<ShowRun, B>(operator, request).await,
         _ => refuse(&AdminError::new(ErrorKind::NotFound, "there is nothing at this path")),
     }
 }

@@ -7,12 +7,14 @@ use http::Method;
 use serde::{Deserialize, Serialize};
 
 use super::AdminError;
+use super::audits::AuditTotals;
 use super::capacity::room_for_data;
 use super::nodes::{NodeView, SpaceView, Survey};
 use super::operator::{Command, Operator};
 use super::words::{counted, counted_are};
+use crate::audit::Verdict;
 use crate::erasure::Scheme;
-use crate::metadata::{ListDoors, ListRolledBack, NodeRow, NodeState};
+use crate::metadata::{ListAudits, ListDoors, ListRolledBack, NodeRow, NodeState};
 use crate::transfer::{DOOR_FORGOTTEN_AFTER_MS, Readiness};
 use crate::workers::HealthReport;
 
@@ -60,6 +62,9 @@ pub struct StatusView {
     /// How the segments are; null where no process serves. Nothing is counted
     /// before the first pass has ended.
     pub segments: Option<HealthReport>,
+    /// What audits have found.
+    #[serde(default)]
+    pub audits: AuditTotals,
 }
 
 /// Nodes, counted.
@@ -250,6 +255,7 @@ impl Command for Status {
             scheme: SchemeView::of(scheme),
             puts: live.map(|live| live.puts(has_room)),
             segments: live.map(|live| live.segments()),
+            audits: audits(operator, &survey).await?,
         };
         status.problems = problems(&status, has_room);
         let unsettled = Unsettled::of(operator, &status).await?;
@@ -257,6 +263,19 @@ impl Command for Status {
         status.healthy = status.problems.is_empty();
         Ok(status)
     }
+}
+
+async fn audits(operator: &Operator, survey: &Survey) -> Result<AuditTotals, AdminError> {
+    let known = operator.metadata().read(ListAudits).await?;
+    let (audits, failed) = known.iter().fold((0, 0), |(audits, failed), known| {
+        (audits + known.record.audits, failed + known.record.failed)
+    });
+    let judged = |verdict: Verdict| {
+        let rows = survey.rows.iter().filter(|row| row.state.is_member() && row.verdict == verdict);
+        rows.count() as u64
+    };
+    let (suspended, disqualified) = (judged(Verdict::Suspended), judged(Verdict::Disqualified));
+    Ok(AuditTotals { audits, failed, suspended, disqualified })
 }
 
 /// The doors of this process, or where it serves none, of those that do.
@@ -345,6 +364,10 @@ impl Unsettled {
             Some(suspicion(found.next()?, what, verbs, found.count()))
         };
         let all = [
+            said("was disqualified by audits, and its pieces are made anew elsewhere", ["was", "were"], &|view| {
+                view.verdict == "disqualified"
+            }),
+            said("was suspended by audits", ["was", "were"], &|view| view.verdict == "suspended"),
             said("gave wrong shares lately", ["did", "did"], &lied),
             said("came back with an older state than it had shown", ["did", "did"], &older),
             said("is run twice, as its folder was copied", ["is", "are"], &twice),

@@ -24,6 +24,11 @@ impl Failure {
         Self { sentence: sentence.into(), code: 1 }
     }
 
+    /// Data is lost: exit code 3.
+    pub fn lost(sentence: impl Into<String>) -> Self {
+        Self { sentence: sentence.into(), code: 3 }
+    }
+
     /// A file or folder that is needed at the start failed. `what` says what
     /// could not be done, as the beginning of the sentence.
     pub fn io(what: &str, path: &Path, error: &io::Error) -> Self {

@@ -8,7 +8,7 @@ use clap::Subcommand;
 use super::operator::{Desk, Reach};
 use super::text;
 use super::{Failure, answer, say};
-use crate::admin::{Change, ListNodes, NodeList, NodeView, ShowNode, ShownNode, SpaceView, Wish};
+use crate::admin::{AuditsView, Change, FailureView, ListNodes, NodeList, NodeView, ShowNode, ShownNode, SpaceView, Wish};
 
 /// See the storage nodes, and change how they stand.
 ///
@@ -252,7 +252,8 @@ fn seen(view: &NodeView, now_ms: i64) -> String {
 
 fn state(view: &NodeView) -> String {
     let failed = if view.store_failed { ", store gone" } else { "" };
-    format!("{}{failed}", view.state)
+    let judged = if view.verdict == "disqualified" { ", disqualified" } else { "" };
+    format!("{}{judged}{failed}", view.state)
 }
 
 fn trust(view: &NodeView) -> String {
@@ -297,7 +298,43 @@ fn as_lines(shown: &ShownNode) -> String {
     if view.record.is_some() {
         pairs.extend([("trust", trust(view)), ("success", success(view))]);
     }
+    pairs.extend(audit_lines(&shown.audits, now));
     text::lines(&pairs)
+}
+
+/// Failures that are shown; --json has a thousand.
+const FAILURES_SHOWN: usize = 20;
+
+fn audit_lines(audits: &AuditsView, now: i64) -> Vec<(&'static str, String)> {
+    let Some((integrity, answering)) = audits.integrity.zip(audits.answering) else { return Vec::new() };
+    let mut lines = vec![
+        (
+            "audits",
+            format!(
+                "{}, {} failed, the last one {}",
+                text::count(audits.audits),
+                text::count(audits.failed),
+                text::ago(now, audits.audited_ms)
+            ),
+        ),
+        (
+            "record",
+            format!("has {:.1} % of what it was given, answers {:.0} %", integrity * 100.0, answering * 100.0),
+        ),
+    ];
+    if audits.open_questions > 0 {
+        lines.push(("", format!("{} not given yet, and asked for again", text::counted(audits.open_questions, "share"))));
+    }
+    for failure in audits.failures.iter().take(FAILURES_SHOWN) {
+        let FailureView { segment, piece, stripe, fault, .. } = failure;
+        let ago = text::ago(now, Some(failure.found_ms));
+        lines.push(("failed", format!("{ago}: segment {segment}, piece {piece}, share {stripe}: {fault}")));
+    }
+    let more = audits.failures.len().saturating_sub(FAILURES_SHOWN);
+    if more > 0 {
+        lines.push(("", format!("and {more} more: --json shows them")));
+    }
+    lines
 }
 
 fn connected(shown: &ShownNode) -> String {

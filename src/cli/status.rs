@@ -56,6 +56,7 @@ fn as_text(status: &StatusView) -> String {
     if let Some(segments) = &status.segments {
         pairs.extend(segment_lines(segments, status.now_ms));
     }
+    pairs.push(("audits", audits(status)));
     let mut told = text::lines(&pairs);
     let problems = status.problems.iter().map(|problem| ("PROBLEM", problem));
     let notes = problems.chain(status.warnings.iter().map(|warning| ("note", warning)));
@@ -63,6 +64,17 @@ fn as_text(status: &StatusView) -> String {
     if !notes.is_empty() {
         told.push('\n');
         told.push_str(&text::lines(&notes));
+    }
+    told
+}
+
+fn audits(status: &StatusView) -> String {
+    let audits = &status.audits;
+    let mut told = format!("{} of nodes' shares, {} failed", text::count(audits.audits), text::count(audits.failed));
+    for (count, what) in [(audits.suspended, "suspended"), (audits.disqualified, "disqualified")] {
+        if count > 0 {
+            told.push_str(&format!("; {} {what}", text::counted(count, "node")));
+        }
     }
     told
 }

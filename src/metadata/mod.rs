@@ -16,6 +16,7 @@
 //! - a commit of pieces fails when the writer's lease is gone;
 //! - the order of writes is a sequence assigned in the commit, never a clock.
 
+mod audits;
 mod bodies;
 mod buckets;
 mod checksums;
@@ -30,6 +31,7 @@ mod garbage;
 mod list;
 mod nodes;
 mod objects;
+mod once;
 mod postgres;
 mod queue;
 mod repairs;
@@ -46,6 +48,10 @@ mod tokens;
 mod tx;
 mod uploads;
 
+pub use audits::{
+    AuditFailure, AuditRecord, Audited, AuditedPiece, AuditsRecorded, DropFollowUps, FAILURES_MAX, FOLLOW_UPS_MAX,
+    FollowUp, ListAuditFailures, ListAudits, ListFollowUps, RecordAudits,
+};
 pub use bodies::{NewBody, PartRecord, Span};
 pub use buckets::{BucketRow, CreateBucket, CreatedBucket, DeleteBucket, DeletedBucket, FindBucket, ListBuckets};
 pub use cluster::{ClusterRow, FindCluster, OpenCluster};
@@ -66,6 +72,7 @@ pub use objects::{
     CommitObject, CommitShared, CopyObject, Current, DeleteObjects, FindObject, FindStreams, FoundObject, InlineStream,
     NewObject, ObjectContent, Refusal, SharedMember, Source, check_condition,
 };
+pub use once::{AskRun, AskedRun, ReadRun, TellRun};
 pub use postgres::{PostgresAddress, PostgresOptions};
 pub use queue::{
     CountRepairs, FinishRepairs, FinishedRepair, QueueRepairs, RenewRepairs, RepairCounts, RepairEnd, TakeRepairs,

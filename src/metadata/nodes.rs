@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use super::audits::verdict_of;
 use super::codec::{Reader, Writer, decode_labels, encode_labels};
 use super::dialect::Lock;
 use super::epochs::Holder;
 use super::tx::{MetadataError, Operation, Row, Tx, params};
+use crate::audit::Verdict;
 use crate::types::{InstanceId, NodeId, UnixMillis};
 
 /// How a node stands with the operator. Stored as its number.
@@ -106,9 +108,12 @@ pub struct NodeRow {
     pub failing: bool,
     /// Rises whenever damage of it becomes known.
     pub damage: u64,
+    /// What audits have concluded. A node with a verdict other than good is
+    /// suspended, or draining.
+    pub verdict: Verdict,
 }
 
-const COLUMNS: usize = 20;
+const COLUMNS: usize = 21;
 
 fn node_row(row: &Row) -> Result<NodeRow, MetadataError> {
     debug_assert_eq!(row.0.len(), COLUMNS);
@@ -133,6 +138,7 @@ fn node_row(row: &Row) -> Result<NodeRow, MetadataError> {
         seen_by: array(row, 17)?.map(Holder),
         failing: row.int(18)? != 0,
         damage: row.u64(19)?,
+        verdict: verdict_of(row.int(20)?)?,
     })
 }
 
@@ -170,8 +176,8 @@ impl Operation for ListNodes {
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Vec<NodeRow>, MetadataError> {
         let sql = "SELECT node_no, node_id, state, reason, place, labels, said, joined_ms, seen_ms, address, software, \
-                   space, wrong_shares, rollbacks, start_counter, log_position, last_instance, seen_by, failing, damage \
-                   FROM nodes ORDER BY node_no";
+                   space, wrong_shares, rollbacks, start_counter, log_position, last_instance, seen_by, failing, damage, \
+                   verdict FROM nodes ORDER BY node_no";
         tx.query(sql, &[]).await?.iter().map(node_row).collect()
     }
 }
@@ -196,9 +202,21 @@ pub(super) async fn find(tx: &mut Tx<'_>, node: NodeId) -> Result<Option<NodeRow
 
 pub(super) async fn find_locked(tx: &mut Tx<'_>, lock: Lock, node: NodeId) -> Result<Option<NodeRow>, MetadataError> {
     let sql = "SELECT node_no, node_id, state, reason, place, labels, said, joined_ms, seen_ms, address, software, \
-               space, wrong_shares, rollbacks, start_counter, log_position, last_instance, seen_by, failing, damage \
-               FROM nodes WHERE node_id = ?1";
+               space, wrong_shares, rollbacks, start_counter, log_position, last_instance, seen_by, failing, damage, \
+               verdict FROM nodes WHERE node_id = ?1";
     tx.first_locked(lock, sql, params![node.as_bytes()]).await?.as_ref().map(node_row).transpose()
+}
+
+/// The node of that number.
+pub(super) async fn find_number_locked(
+    tx: &mut Tx<'_>,
+    lock: Lock,
+    number: u32,
+) -> Result<Option<NodeRow>, MetadataError> {
+    let sql = "SELECT node_no, node_id, state, reason, place, labels, said, joined_ms, seen_ms, address, software, \
+               space, wrong_shares, rollbacks, start_counter, log_position, last_instance, seen_by, failing, damage, \
+               verdict FROM nodes WHERE node_no = ?1";
+    tx.first_locked(lock, sql, params![number]).await?.as_ref().map(node_row).transpose()
 }
 
 /// Registers a node, or takes one back that had gone: it joins now, so that its
@@ -211,9 +229,9 @@ pub(super) async fn enlist(
 ) -> Result<(), MetadataError> {
     let (active, labels, now) = (NodeState::Active as i64, encode_labels(labels), tx.now().await?);
     let known = "UPDATE nodes SET state = ?2, labels = ?3, place = ?4, reason = NULL, drain_epoch = NULL, \
-                 joined_ms = ?5 WHERE node_id = ?1";
-    if tx.execute(known, params![node.as_bytes(), active, &labels, place, now]).await? == 1 {
-        return Ok(());
+                 joined_ms = ?5, verdict = 0 WHERE node_id = ?1 RETURNING node_no";
+    if let Some(row) = tx.first(known, params![node.as_bytes(), active, &labels, place, now]).await? {
+        return super::audits::forget(tx, row.u32(0)?).await;
     }
     let number = tx.next("node").await?;
     let insert = "INSERT INTO nodes (node_no, node_id, state, place, labels, joined_ms, start_counter, log_position) \

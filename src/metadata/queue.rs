@@ -17,6 +17,10 @@ use super::tasks::{Task, holds};
 use super::tx::{MetadataError, Operation, Row, Tx, params};
 use crate::types::{SegmentId, UnixMillis};
 
+/// A change of less than this in what is expected to stay is not written, in
+/// millionths.
+const STEADY_STEP: u64 = 1000;
+
 /// What has to be repaired, as who walks found it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WantedRepair {
@@ -26,6 +30,9 @@ pub struct WantedRepair {
     pub margin: i64,
     /// Why it waits; the least number is the most urgent.
     pub need: u8,
+    /// How much of what its nodes hold is expected to stay, in millionths: of
+    /// segments that are equal in all else, the shakiest comes first.
+    pub steady: u64,
     /// Pieces that are known to be lost or changed.
     pub lost: Vec<PiecePlace>,
 }
@@ -56,6 +63,7 @@ struct Waiting {
     hopeless: bool,
     margin: i64,
     need: i64,
+    steady: u64,
     lost: Vec<u8>,
     tried: bool,
 }
@@ -87,7 +95,7 @@ impl QueueRepairs {
         let now = tx.now().await?;
         let after = self.after.as_ref().map_or(&[][..], |id| id.as_bytes());
         let last = self.last.as_ref().map_or(&[0xff; SegmentId::BYTES + 1][..], |id| id.as_bytes());
-        let sql = "SELECT segment_id, hopeless, margin, need, lost, tried, taken_until_ms FROM repairs \
+        let sql = "SELECT segment_id, hopeless, margin, need, lost, tried, taken_until_ms, steady FROM repairs \
                    WHERE segment_id > ?1 AND segment_id <= ?2 ORDER BY segment_id";
         // Rows that somebody is about to take or to finish are that one's.
         let rows = tx.query_locked(Lock::Take, sql, params![after, last]).await?;
@@ -103,11 +111,11 @@ impl QueueRepairs {
                 None => over.push(segment),
             }
         }
-        let sql = "UPDATE repairs SET hopeless = ?2, margin = ?3, need = ?4, lost = ?5, tried = NULL, holder = NULL, \
-                   taken_until_ms = NULL WHERE segment_id = ?1";
+        let sql = "UPDATE repairs SET hopeless = ?2, margin = ?3, need = ?4, lost = ?5, steady = ?6, tried = NULL, \
+                   holder = NULL, taken_until_ms = NULL WHERE segment_id = ?1";
         let values = changed.iter().map(|(repair, hopeless, lost)| {
             let (id, need) = (repair.segment.as_bytes(), i64::from(repair.need));
-            params![id, u32::from(*hopeless), repair.margin, need, lost].to_vec()
+            params![id, u32::from(*hopeless), repair.margin, need, lost, repair.steady].to_vec()
         });
         let values: Vec<_> = values.collect();
         tx.execute_each(sql, &values).await?;
@@ -118,7 +126,9 @@ impl QueueRepairs {
     fn corrected<'r>(&self, repair: &'r WantedRepair, row: &Waiting) -> Option<(&'r WantedRepair, bool, Vec<u8>)> {
         let (hopeless, lost) = (row.hopeless && !self.hope, encode_pieces(&repair.lost));
         let is_so = row.hopeless == hopeless && row.margin == repair.margin && row.need == i64::from(repair.need);
-        (row.tried || !is_so || row.lost != lost).then_some((repair, hopeless, lost))
+        // What is expected changes a little all the time, and is no reason to write by itself.
+        let same_risk = row.steady.abs_diff(repair.steady) < STEADY_STEP;
+        (row.tried || !is_so || !same_risk || row.lost != lost).then_some((repair, hopeless, lost))
     }
 
     async fn insert(
@@ -129,9 +139,10 @@ impl QueueRepairs {
         let lost: Vec<Vec<u8>> = wanted.values().map(|repair| encode_pieces(&repair.lost)).collect();
         let mut rows = Vec::with_capacity(lost.len());
         for (repair, lost) in wanted.values().zip(&lost) {
-            rows.push(params![repair.segment.as_bytes(), repair.margin, i64::from(repair.need), lost].to_vec());
+            let need = i64::from(repair.need);
+            rows.push(params![repair.segment.as_bytes(), repair.margin, need, lost, repair.steady].to_vec());
         }
-        let sql = "INSERT INTO repairs (segment_id, hopeless, margin, need, lost) VALUES (?1, 0, ?2, ?3, ?4) \
+        let sql = "INSERT INTO repairs (segment_id, hopeless, margin, need, lost, steady) VALUES (?1, 0, ?2, ?3, ?4, ?5) \
                    ON CONFLICT DO NOTHING";
         tx.execute_each(sql, &rows).await
     }
@@ -142,7 +153,7 @@ impl QueueRepairs {
         let over = count.saturating_sub(self.most);
         if over > 0 {
             let sql = "DELETE FROM repairs WHERE segment_id IN (SELECT segment_id FROM repairs \
-                       WHERE taken_until_ms IS NULL ORDER BY hopeless DESC, margin DESC, need DESC LIMIT ?1)";
+                       WHERE taken_until_ms IS NULL ORDER BY hopeless DESC, margin DESC, need DESC, steady DESC LIMIT ?1)";
             tx.execute(sql, params![over]).await?;
         }
         Ok(over)
@@ -154,6 +165,7 @@ fn waiting(row: &Row) -> Result<Waiting, MetadataError> {
         hopeless: row.int(1)? != 0,
         margin: row.int(2)?,
         need: row.int(3)?,
+        steady: row.u64(7)?,
         lost: row.optional(4)?.unwrap_or_default().to_vec(),
         tried: row.optional(5)?.is_some(),
     })
@@ -186,6 +198,8 @@ pub struct TakenRepair {
     pub segment: SegmentId,
     /// Pieces that are known to be lost or changed.
     pub lost: Vec<PiecePlace>,
+    /// How near to loss it is.
+    pub margin: i64,
     /// Who could not repair it.
     tried: Vec<u8>,
 }
@@ -195,8 +209,8 @@ impl Operation for TakeRepairs {
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Vec<TakenRepair>, MetadataError> {
         let now = tx.now().await?.0;
-        let sql = "SELECT segment_id, lost, tried FROM repairs WHERE (taken_until_ms IS NULL OR taken_until_ms <= ?1) \
-                   AND (tried IS NULL OR instr(tried, ?2) = 0) ORDER BY hopeless, margin, need LIMIT ?3";
+        let sql = "SELECT segment_id, lost, tried, margin FROM repairs WHERE (taken_until_ms IS NULL OR taken_until_ms <= ?1) \
+                   AND (tried IS NULL OR instr(tried, ?2) = 0) ORDER BY hopeless, margin, need, steady LIMIT ?3";
         let rows = tx.query_locked(Lock::Take, sql, params![now, &self.holder.0, self.limit]).await?;
         let taken: Vec<TakenRepair> = rows.iter().map(taken).collect::<Result<_, _>>()?;
         let segments: Vec<SegmentId> = taken.iter().map(|taken| taken.segment).collect();
@@ -210,6 +224,7 @@ fn taken(row: &Row) -> Result<TakenRepair, MetadataError> {
         segment: SegmentId::from_bytes(row.array(0)?),
         lost: row.optional(1)?.map(decode_pieces).transpose()?.unwrap_or_default(),
         tried: row.optional(2)?.unwrap_or_default().to_vec(),
+        margin: row.int(3)?,
     })
 }
 

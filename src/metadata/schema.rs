@@ -34,6 +34,7 @@ pub const MIGRATIONS: &[Migration] = &[
     Migration { both: V4, ..NOTHING },
     Migration { both: V5, ..NOTHING },
     Migration { heap: V6_HEAP, ..NOTHING },
+    Migration { both: V7, ..NOTHING },
 ];
 
 const V1: &str = "
@@ -304,4 +305,47 @@ CREATE UNIQUE INDEX objects_listed ON objects (bucket_no, key)
     INCLUDE (size_bytes, modified_ms, etag, checksum, storage_class);
 ALTER TABLE objects DROP CONSTRAINT objects_pkey,
     ADD CONSTRAINT objects_pkey PRIMARY KEY USING INDEX objects_listed;
+";
+
+/// Audits: each node's record, what it failed share by share, and questions
+/// that it left open. A node that audits have given a verdict on is suspended
+/// for gateways of the version before.
+const V7: &str = "
+CREATE TABLE audits (
+    node_no INTEGER PRIMARY KEY,
+    record BLOB NOT NULL
+);
+
+CREATE TABLE audit_failures (
+    node_no INTEGER NOT NULL,
+    failure_no INTEGER NOT NULL,
+    found_ms INTEGER NOT NULL,
+    segment_id BLOB NOT NULL,
+    piece INTEGER NOT NULL,
+    incarnation INTEGER NOT NULL,
+    stripe INTEGER NOT NULL,
+    fault INTEGER NOT NULL,
+    PRIMARY KEY (node_no, failure_no)
+) WITHOUT ROWID;
+
+-- Shares that a node did not answer for: the same ones are asked for again.
+CREATE TABLE audit_followups (
+    node_no INTEGER NOT NULL,
+    segment_id BLOB NOT NULL,
+    piece INTEGER NOT NULL,
+    incarnation INTEGER NOT NULL,
+    stripe INTEGER NOT NULL,
+    tries INTEGER NOT NULL,
+    due_ms INTEGER NOT NULL,
+    PRIMARY KEY (node_no, segment_id, piece, incarnation)
+) WITHOUT ROWID;
+
+-- What audits have concluded of a node: 0 nothing, 1 that it is suspended, 2
+-- that its pieces do not count.
+ALTER TABLE nodes ADD COLUMN verdict INTEGER NOT NULL DEFAULT 0;
+
+-- Among segments that are equally near to loss: the share of their nodes that
+-- is expected to stay, in millionths.
+ALTER TABLE repairs ADD COLUMN steady INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX repairs_by_risk ON repairs (hopeless, margin, need, steady);
 ";

@@ -3,6 +3,7 @@
 use super::dialect::Lock;
 use super::nodes::{NodeRow, NodeState, find_locked};
 use super::tx::{MetadataError, Operation, Tx, params};
+use crate::audit::Verdict;
 use crate::types::NodeId;
 
 /// What shall become of a node.
@@ -72,6 +73,22 @@ pub struct ChangeNode {
     pub reason: Option<String>,
 }
 
+impl ChangeNode {
+    /// The operator's word stands above what audits have concluded: a node
+    /// that is resumed begins anew, and one that the operator suspends is not
+    /// resumed by a good record.
+    async fn overrule(&self, tx: &mut Tx<'_>, row: &NodeRow) -> Result<(), MetadataError> {
+        let resumed = self.change == NodeChange::Resume;
+        if resumed || (self.change == NodeChange::Suspend && row.verdict == Verdict::Suspended) {
+            tx.execute("UPDATE nodes SET verdict = 0 WHERE node_no = ?1", params![row.number]).await?;
+        }
+        if resumed && row.verdict != Verdict::Good {
+            super::audits::forget(tx, row.number).await?;
+        }
+        Ok(())
+    }
+}
+
 impl Operation for ChangeNode {
     type Output = Result<NodeRow, ChangeRefusal>;
 
@@ -83,11 +100,12 @@ impl Operation for ChangeNode {
         if !from.contains(&row.state) {
             return Ok(Err(ChangeRefusal::State { node: self.node, state: row.state }));
         }
+        self.overrule(tx, &row).await?;
         if row.state == to {
             let Some(reason) = &self.reason else { return Ok(Ok(row)) };
             let sql = "UPDATE nodes SET reason = ?2 WHERE node_id = ?1";
             tx.execute(sql, params![self.node.as_bytes(), reason.as_str()]).await?;
-            return Ok(Ok(NodeRow { reason: self.reason.clone(), ..row }));
+            return Ok(find_locked(tx, Lock::None, self.node).await?.ok_or(ChangeRefusal::Unknown(self.node)));
         }
         // Uploads that began before may still place pieces on it. None begins in a new epoch meanwhile.
         let epoch = tx.counter("epoch", Lock::Change).await?;
@@ -97,6 +115,6 @@ impl Operation for ChangeNode {
             // What is condemned stays so: the node may join again, with its old pieces.
             tx.execute("DELETE FROM damaged WHERE node_no = ?1", params![row.number]).await?;
         }
-        Ok(Ok(NodeRow { state: to, reason: self.reason.clone(), ..row }))
+        Ok(find_locked(tx, Lock::None, self.node).await?.ok_or(ChangeRefusal::Unknown(self.node)))
     }
 }

@@ -3,6 +3,7 @@
 //! alive is condemned, nothing that is dead stays behind, while repairs move
 //! pieces, overtake each other and crash.
 
+mod audits;
 mod copies;
 mod engines;
 mod lists;
@@ -47,6 +48,20 @@ impl Shared {
     /// One process's way to it.
     pub(crate) async fn open(&self) -> Metadata {
         engines::open(server::Server::shared(), &self.0).await
+    }
+}
+
+/// Changes a segment's MAC key, as a damaged page of the database would.
+pub(crate) struct SpoilMacKey {
+    pub(crate) segment: SegmentId,
+}
+
+impl Operation for SpoilMacKey {
+    type Output = ();
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<(), MetadataError> {
+        let sql = "UPDATE segments SET mac_key = ?2 WHERE segment_id = ?1";
+        tx.execute(sql, params![self.segment.as_bytes(), &[9; 32]]).await.map(drop)
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod admission;
 mod arrivals;
+mod audit;
 mod budget;
 mod error;
 mod fleet;
@@ -15,6 +16,7 @@ mod read;
 mod rebuild;
 mod record;
 mod roster;
+mod salvage;
 mod store;
 mod upload;
 

@@ -44,13 +44,18 @@ impl SegmentReader {
             let reason = format!("bytes {}..{} are not in it", range.start, range.end);
             return Err(self.corrupt(reason));
         }
-        match self.read_now(range.clone()).await {
-            Err(TransferError::Unreadable { .. }) if self.nodes_have_come().await => self.read_now(range).await,
+        let outcome = match self.read_now(range.clone()).await {
+            Err(TransferError::Unreadable { .. }) if self.nodes_have_come().await => self.read_now(range.clone()).await,
+            outcome => outcome,
+        };
+        match outcome {
+            // Its pieces have bad shares, in different stripes perhaps.
+            Err(TransferError::Unreadable { .. }) if self.has_stripes(&range) => self.read_by_stripes(range).await,
             outcome => outcome,
         }
     }
 
-    async fn read_now(&self, range: Range<u32>) -> Result<Vec<u8>, TransferError> {
+    pub(super) async fn read_now(&self, range: Range<u32>) -> Result<Vec<u8>, TransferError> {
         let mut gather = Gather::for_range(self, range.clone());
         match gather.run().await {
             Progress::Direct => {}

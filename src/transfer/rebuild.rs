@@ -12,6 +12,7 @@ use tokio::time::{Duration, timeout};
 
 use super::fleet::Ask;
 use super::read::{Fetched, SegmentReader};
+use super::salvage::Shares;
 use super::upload::put;
 use super::{FULL_PIECE_BYTES, Transfer, TransferError};
 use crate::erasure::Recovery;
@@ -34,6 +35,7 @@ impl Transfer {
     /// stored, and a k-th is read of what computing it would take. The others
     /// are computed from k good pieces, and if those do not give the segment
     /// that was recorded, or there are fewer, this fails and places nothing.
+    /// Where fewer are whole, each stripe is computed from any k good shares.
     /// Pieces on the nodes in `avoid` are read only where others do not suffice.
     pub async fn rebuild(
         &self,
@@ -45,12 +47,21 @@ impl Transfer {
     ) -> Result<Vec<PiecePlace>, TransferError> {
         let reader = SegmentReader::new(self.clone(), row.clone())?;
         let held = reader.required() + wanted.len();
-        let reserved = self.budget.pieces.reserve(reader.layout.piece_bytes() * held).await?;
+        let mut reserved = self.budget.pieces.reserve(reader.layout.piece_bytes() * held).await?;
         let numbers: Vec<PieceNumber> = wanted.iter().map(|(piece, _)| *piece).collect();
         let mut pieces = reader.copy_pieces(&numbers, avoid).await;
         let lost: Vec<PieceNumber> = numbers.into_iter().filter(|piece| !pieces.contains_key(piece)).collect();
         if !lost.is_empty() {
-            let sources = reader.read_pieces(avoid).await?;
+            let sources = match reader.read_pieces(avoid).await {
+                Err(TransferError::Unreadable { .. }) => {
+                    // Never more while some is held: two that wait for each other would wait for ever.
+                    drop(reserved);
+                    let held = row.pieces.len() + wanted.len();
+                    reserved = self.budget.pieces.reserve(reader.layout.piece_bytes() * held).await?;
+                    reader.read_shares().await
+                }
+                pieces => Shares::of_pieces(pieces?),
+            };
             let computed = tokio::task::spawn_blocking(move || recompute(&reader, &sources, &lost));
             pieces.extend(computed.await.map_err(|_| TransferError::Closing)??);
         }
@@ -136,39 +147,71 @@ impl SegmentReader {
 /// Whole pieces by number: for each stripe its share and MAC, checked.
 pub(super) type Pieces = BTreeMap<u16, Vec<Bytes>>;
 
-/// The pieces that are wanted from k others, stripe by stripe.
+/// The pieces that are wanted, stripe by stripe from any k good shares. What
+/// is computed last is thrown away unless the whole gives the root that was
+/// recorded.
 fn recompute(
     reader: &SegmentReader,
-    sources: &Pieces,
+    sources: &Shares,
     wanted: &[PieceNumber],
 ) -> Result<Vec<(PieceNumber, Bytes)>, TransferError> {
     let (layout, key) = (&reader.layout, &reader.mac_key);
-    let have: Vec<PieceNumber> = sources.keys().map(|piece| PieceNumber(*piece)).collect();
-    let lost = (0..layout.coding().required()).filter(|piece| !sources.contains_key(piece)).map(PieceNumber);
-    let compute: Vec<PieceNumber> = wanted.iter().copied().chain(lost).collect();
-    let plan = Recovery::plan(layout.coding(), &have, &compute).map_err(|error| reader.corrupt(error.to_string()))?;
     let mut pieces = vec![Vec::with_capacity(layout.piece_bytes()); wanted.len()];
     let mut data_macs = Vec::with_capacity(usize::from(layout.stripes()) * reader.required());
-    let mut out = vec![vec![0; layout.share_bytes()]; compute.len()];
+    let mut step: Option<Step> = None;
     for stripe in 0..layout.stripes() {
-        let given: Vec<&[u8]> =
-            sources.values().map(|records| &records[usize::from(stripe)][..layout.share_bytes()]).collect();
-        plan.recover(&given, &mut out.iter_mut().map(Vec::as_mut_slice).collect::<Vec<_>>());
-        let macs: Vec<[u8; MAC_BYTES]> =
-            compute.iter().zip(&out).map(|(piece, share)| key.share_mac(*piece, stripe, share)).collect();
-        for (piece, (share, mac)) in pieces.iter_mut().zip(out.iter().zip(&macs)) {
+        let given = sources.of_stripe(stripe, reader.required());
+        let mut planned = match step.take() {
+            Some(step) if step.have.iter().eq(given.keys()) => step,
+            _ => Step::plan(reader, given.keys().copied().collect(), wanted)?,
+        };
+        let shares: Vec<&[u8]> = given.values().map(|record| &record[..layout.share_bytes()]).collect();
+        planned.recovery.recover(&shares, &mut planned.out.iter_mut().map(Vec::as_mut_slice).collect::<Vec<_>>());
+        let computed = planned.compute.iter().zip(&planned.out);
+        let macs: Vec<[u8; MAC_BYTES]> = computed.map(|(piece, share)| key.share_mac(*piece, stripe, share)).collect();
+        for (piece, (share, mac)) in pieces.iter_mut().zip(planned.out.iter().zip(&macs)) {
             piece.extend_from_slice(share);
             piece.extend_from_slice(mac);
         }
-        data_macs.extend((0..layout.coding().required()).map(|number| match sources.get(&number) {
-            Some(records) => mac_of(&records[usize::from(stripe)]),
-            None => macs[compute.iter().rposition(|piece| piece.0 == number).expect("what is lost is computed")],
+        data_macs.extend((0..layout.coding().required()).map(|number| match given.get(&number) {
+            Some(record) => mac_of(record),
+            None => macs[planned.at(number)],
         }));
+        step = Some(planned);
     }
     let root: [u8; SEGMENT_ROOT_BYTES] = root_of(layout, key, &data_macs);
     match root == reader.row.root {
         true => Ok(wanted.iter().copied().zip(pieces.into_iter().map(Bytes::from)).collect()),
         false => Err(reader.corrupt("its pieces do not give the segment that was recorded".into())),
+    }
+}
+
+/// How a stripe is computed, and the next one if the same pieces are there.
+struct Step {
+    have: Vec<u16>,
+    /// What is wanted, then the data shares that are not there.
+    compute: Vec<PieceNumber>,
+    recovery: Recovery,
+    out: Vec<Vec<u8>>,
+}
+
+impl Step {
+    fn plan(reader: &SegmentReader, have: Vec<u16>, wanted: &[PieceNumber]) -> Result<Self, TransferError> {
+        let (segment, required, readable) = (reader.row.segment, reader.required(), have.len());
+        if readable < required {
+            return Err(TransferError::Unreadable { segment, readable, required });
+        }
+        let lost = (0..required as u16).filter(|piece| !have.contains(piece)).map(PieceNumber);
+        let compute: Vec<PieceNumber> = wanted.iter().copied().chain(lost).collect();
+        let numbers: Vec<PieceNumber> = have.iter().copied().map(PieceNumber).collect();
+        let recovery = Recovery::plan(reader.layout.coding(), &numbers, &compute);
+        let recovery = recovery.map_err(|error| reader.corrupt(error.to_string()))?;
+        let out = vec![vec![0; reader.layout.share_bytes()]; compute.len()];
+        Ok(Self { have, compute, recovery, out })
+    }
+
+    fn at(&self, number: u16) -> usize {
+        self.compute.iter().rposition(|piece| piece.0 == number).expect("a data share that is not there is computed")
     }
 }
 

@@ -213,6 +213,7 @@ mod tests {
             seen_by: None,
             failing: false,
             damage: 0,
+            verdict: crate::audit::Verdict::Good,
         }
     }
 

@@ -320,5 +320,5 @@ pub(super) async fn put(
 
 /// Whether the node certainly does not hold the piece.
 fn was_not_kept(error: &NodeError) -> bool {
-    matches!(error, NodeError::Offline | NodeError::Full | NodeError::Refused(_))
+    matches!(error, NodeError::Offline | NodeError::Full | NodeError::Refused(_) | NodeError::Unfit(_))
 }

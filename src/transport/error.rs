@@ -26,6 +26,9 @@ pub enum NodeError {
     /// The node declines this request, now or ever. Use another one.
     #[error("the node declined: {0}")]
     Refused(String),
+    /// The node has a piece under that id, and not so much of it.
+    #[error("the node has not got what was asked for: {0}")]
+    Unfit(String),
     /// The node's store is broken. Use another one, and expect its pieces to
     /// be lost.
     #[error("the node failed: {0}")]
@@ -48,9 +51,8 @@ impl From<ErrorBody> for NodeError {
             ErrorKind::Damaged => Self::Damaged(error.sentence),
             ErrorKind::Failed => Self::Failed(error.sentence),
             ErrorKind::Closing => Self::Offline,
-            ErrorKind::Busy | ErrorKind::Invalid | ErrorKind::Unsupported | ErrorKind::Other => {
-                Self::Refused(error.sentence)
-            }
+            ErrorKind::Invalid => Self::Unfit(error.sentence),
+            ErrorKind::Busy | ErrorKind::Unsupported | ErrorKind::Other => Self::Refused(error.sentence),
         }
     }
 }

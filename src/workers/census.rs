@@ -3,9 +3,12 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::judge::{Facts, Verdict, scheme_of};
-use super::report::{HealthWatch, Losses};
+use super::report::{Beyond, HealthWatch, Losses};
+use crate::audit::{Life, Record, Verdict as AuditVerdict, loss_per_day};
 use crate::erasure::Scheme;
-use crate::metadata::{ListNodes, ListRolledBack, Metadata, MetadataError, NodeRow, NodeState, PiecePlace, SegmentRow};
+use crate::metadata::{
+    ListAudits, ListNodes, ListRolledBack, Metadata, MetadataError, NodeRow, NodeState, PiecePlace, SegmentRow,
+};
 use crate::segment::{Layout, LayoutError};
 use crate::transfer::Transfer;
 
@@ -16,6 +19,11 @@ pub(super) struct Census {
     pub(super) domains: BTreeSet<u64>,
     losses: Losses,
     scheme: Scheme,
+    /// Each node's chance to be lost within a day.
+    hazards: HashMap<u32, f64>,
+    /// Segments of which good shares were looked for in vain, and on which
+    /// nodes.
+    beyond: Beyond,
     /// The nodes that are to be emptied.
     pub(super) draining: Vec<NodeRow>,
 }
@@ -31,20 +39,25 @@ impl Census {
         let mut unsure: HashSet<u32> = watch.suspects().keys().copied().collect();
         let elsewhere = watch.elsewhere().clone();
         unsure.extend(metadata.read(ListRolledBack).await?.into_iter().map(|(node, _)| node));
+        let records = metadata.read(ListAudits).await?;
+        let records: HashMap<u32, Record> = records.into_iter().map(|audit| (audit.node, audit.record)).collect();
         let (fleet, losses, scheme) = (transfer.fleet(), watch.losses(), transfer.scheme());
         let (presence, failing) = (watch.presence(), watch.failing());
         let facts = |row: &NodeRow| {
             let (present, domain) = (presence.is_present(row.number), fleet.domain_of(row.number));
             let (here, failing) = (fleet.is_connected(row.number), failing.contains(&row.number));
             let (connected, sure) = (here || elsewhere.contains(&row.number), here && !unsure.contains(&row.number));
+            // What a disqualified node holds is as little to be relied on as what only a process has.
+            let failing = failing || row.verdict == AuditVerdict::Disqualified;
             (row.number, Facts { state: row.state, present, connected, domain, failing, sure })
         };
         let nodes: HashMap<u32, Facts> = rows.iter().map(facts).collect();
         let takes = |facts: &&Facts| facts.state == NodeState::Active && facts.present && !facts.failing;
         let taking = nodes.values().filter(takes);
         let domains = taking.map(|facts| facts.domain).collect();
+        let hazards = hazards(&rows, &nodes, &records);
         let draining = rows.into_iter().filter(|row| row.state == NodeState::Draining).collect();
-        Ok(Self { nodes, domains, losses, scheme, draining })
+        Ok(Self { nodes, domains, losses, scheme, hazards, beyond: watch.beyond(), draining })
     }
 
     /// Whether all nodes of these segments were there already.
@@ -65,7 +78,21 @@ impl Census {
             let changed = lost.contains(place) || self.is_lost(transfer, row, place);
             (self.nodes.get(&place.node).copied(), changed)
         };
-        Ok(Verdict::new(scheme, &row.pieces, condition, &self.domains))
+        let verdict = Verdict::new(scheme, &row.pieces, condition, &self.domains);
+        let asked = self.beyond.get(&row.segment);
+        let in_vain = asked.is_some_and(|asked| self.connected_of(row).is_subset(asked));
+        Ok(if in_vain { verdict.beyond_salvage() } else { verdict })
+    }
+
+    /// The connected nodes that have pieces of a segment.
+    pub(super) fn connected_of(&self, row: &SegmentRow) -> BTreeSet<u32> {
+        let is_connected = |node: &u32| self.nodes.get(node).is_some_and(|facts| facts.connected);
+        row.pieces.iter().map(|place| place.node).filter(is_connected).collect()
+    }
+
+    /// A node's chance to be lost within a day.
+    pub(super) fn hazard(&self, node: u32) -> f64 {
+        self.hazards.get(&node).copied().unwrap_or(1.0)
     }
 
     fn is_lost(&self, transfer: &Transfer, row: &SegmentRow, place: &PiecePlace) -> bool {
@@ -97,4 +124,22 @@ impl Census {
         nodes.sort_unstable();
         nodes
     }
+}
+
+const DAY_MS: f64 = 24.0 * 3600.0 * 1000.0;
+
+/// Each node's chance to be lost within a day, by its age, its record and
+/// whether it is there. The newest time in the rows is the present, as it is
+/// the database's clock that wrote them all.
+fn hazards(rows: &[NodeRow], facts: &HashMap<u32, Facts>, records: &HashMap<u32, Record>) -> HashMap<u32, f64> {
+    let now_ms = rows.iter().map(|row| row.seen.unwrap_or(row.joined).max(row.joined).0).max().unwrap_or(0);
+    let hazard = |row: &NodeRow| {
+        let life = Life {
+            age_days: now_ms.saturating_sub(row.joined.0) as f64 / DAY_MS,
+            connected: facts.get(&row.number).is_some_and(|facts| facts.connected),
+            record: records.get(&row.number).copied().unwrap_or_default(),
+        };
+        (row.number, loss_per_day(life))
+    };
+    rows.iter().map(hazard).collect()
 }

@@ -1,16 +1,17 @@
 //! Repairs by this process: segments that are taken from the queue, a few at
 //! a time, and how they ended.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::census::Census;
 use super::repair::{Outcome, Repairer};
 use super::task::Keeper;
+use super::tranquil::Tranquilizer;
 use crate::metadata::{
     FinishRepairs, FinishedRepair, Holder, Metadata, MetadataError, RenewRepairs, RepairEnd, TakeRepairs, TakenRepair,
 };
@@ -45,6 +46,9 @@ pub(super) struct Ended {
     pub(super) done: bool,
     /// Pieces that have left nodes that are being emptied.
     pub(super) moved: BTreeMap<u32, u64>,
+    /// Segments of which too few good shares are left, and the nodes that were
+    /// asked.
+    pub(super) beyond: Vec<(SegmentId, BTreeSet<u32>)>,
 }
 
 impl Ended {
@@ -96,7 +100,12 @@ impl Crew {
         for taken in taken {
             let (repairer, census) = (self.repairer.clone(), census.clone());
             self.running.spawn(async move {
+                let (begun, tranquil) = (Instant::now(), Tranquilizer::new(repairer.transfer.budget().clone()));
                 let outcome = repairer.repair(taken.segment, taken.lost.clone(), census).await;
+                if taken.margin > 0 {
+                    // What the next loss may cost waits for nobody.
+                    tranquil.rest(begun.elapsed()).await;
+                }
                 (taken, outcome)
             });
         }
@@ -136,6 +145,14 @@ impl Crew {
                 if short { RepairEnd::Again { hopeless: true } } else { RepairEnd::Over }
             }
             Outcome::NoNodes => RepairEnd::Again { hopeless: true },
+            Outcome::Beyond { asked, readable } => {
+                let segment = taken.segment;
+                tracing::warn!(%segment, readable, "a segment cannot be repaired: too few good shares of it are left on \
+                    the nodes that are connected");
+                ended.beyond.push((segment, asked));
+                ended.failed += 1;
+                RepairEnd::Again { hopeless: false }
+            }
             Outcome::Failed(error) => {
                 let segment = taken.segment;
                 tracing::debug!(%segment, %error, "a segment could not be repaired; it will be tried again");

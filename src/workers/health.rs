@@ -13,12 +13,17 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::time::Instant;
 
+use super::audit::Auditor;
 use super::census::Census;
 use super::crew::{Crew, Ended};
+use super::inventory::Comparison;
+use super::observer::{Observer, Scene};
+use super::once::Runs;
 use super::repair::Repairer;
 use super::report::HealthWatch;
 use super::share::Sharing;
 use super::task::Task;
+use super::tranquil::Tranquilizer;
 use super::walk::Walk;
 use super::{Step, Worker};
 use crate::env::Env;
@@ -81,6 +86,10 @@ pub struct HealthLoop {
     pub(super) holder: Holder,
     pub(super) begun: Instant,
     pub(super) walk: Walk,
+    /// Full passes that operators ask for.
+    pub(super) runs: Runs,
+    /// Who watches the walk.
+    pub(super) observers: Vec<Box<dyn Observer>>,
     census: Option<(Instant, Arc<Census>)>,
     task: Task,
     crew: Crew,
@@ -100,6 +109,8 @@ impl HealthLoop {
             holder,
             begun: Instant::now(),
             walk: Walk::default(),
+            runs: Runs::default(),
+            observers: vec![Box::new(Comparison::default()), Box::new(Auditor::default())],
             census: None,
             task: Task::new(metadata, metadata::Task::Health, holder, tuning.lease),
             crew: Crew::new(repairer.clone(), holder, tuning.lease),
@@ -119,6 +130,12 @@ impl HealthLoop {
 
     pub(super) fn metadata(&self) -> &Metadata {
         &self.repairer.metadata
+    }
+
+    /// What observers work with.
+    pub(super) fn scene(&self) -> Scene {
+        let Repairer { metadata, transfer, .. } = self.repairer.clone();
+        Scene { metadata, transfer, watch: self.watch.clone(), env: self.env.clone(), thorough: self.runs.is_thorough() }
     }
 
     pub(super) async fn census(&mut self) -> Result<Arc<Census>, MetadataError> {
@@ -173,8 +190,12 @@ impl HealthLoop {
 
     /// Whether users' transfers use most of their memory.
     pub(super) fn is_busy(&self) -> bool {
-        let budget = self.repairer.transfer.budget();
-        budget.pieces.is_half_used() || budget.read.is_half_used()
+        self.tranquil().is_busy()
+    }
+
+    /// How this process's work in the background yields.
+    pub(super) fn tranquil(&self) -> Tranquilizer {
+        Tranquilizer::new(self.repairer.transfer.budget().clone())
     }
 
     /// Takes in what has ended, and begins what comes first.
@@ -203,6 +224,9 @@ impl HealthLoop {
         }
         self.recount();
         self.walk.changed |= ended.done;
+        for (segment, asked) in &ended.beyond {
+            self.watch.set_beyond(*segment, asked.clone());
+        }
         for (node, moved) in &ended.moved {
             let mut report = self.watch.report();
             let left = report.pieces_to_move.entry(*node).or_default();
@@ -246,6 +270,7 @@ impl HealthLoop {
     /// As the one process that walks.
     async fn lead(&mut self) -> Result<bool, MetadataError> {
         let passes = self.watch.report().passes;
+        self.look_for_once().await?;
         let busy = self.walk().await?;
         self.count().await?;
         self.tell();
@@ -254,7 +279,7 @@ impl HealthLoop {
         if let Err(error) = self.sharing.show(&mut self.task, &self.watch, ended).await {
             tracing::debug!(%error, "other processes could not be told how the segments are");
         }
-        Ok(busy)
+        Ok(self.go_on_once().await? || busy)
     }
 
     /// As one of those that do not.

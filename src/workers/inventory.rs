@@ -4,9 +4,11 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use futures_util::stream::{self, StreamExt};
 use tokio::time::{Instant, timeout};
 
+use super::observer::{Observer, Scene, Wish};
 use super::report::HealthWatch;
 use crate::metadata::{ListRolledBack, MarkCompared, Metadata, MetadataError, SegmentRow};
 use crate::transfer::Transfer;
@@ -36,7 +38,7 @@ const ANSWER_TIME: Duration = Duration::from_millis(250);
 pub(super) struct Comparison {
     inventories: BTreeMap<u32, Inventory>,
     /// Whether a node is due that only other processes are connected to.
-    pub(super) leaves_out: bool,
+    leaves_out: bool,
 }
 
 struct Inventory {
@@ -84,11 +86,7 @@ fn beginning(id: &PieceId) -> u64 {
 
 impl Comparison {
     /// Fetches the inventories of nodes that are due and connected.
-    pub(super) async fn begin(
-        metadata: &Metadata,
-        transfer: &Transfer,
-        watch: &HealthWatch,
-    ) -> Result<Self, MetadataError> {
+    async fn fetch(metadata: &Metadata, transfer: &Transfer, watch: &HealthWatch) -> Result<Self, MetadataError> {
         let suspects = watch.suspects().clone();
         let rolled_back: BTreeMap<u32, u64> = metadata.read(ListRolledBack).await?.into_iter().collect();
         let due: BTreeSet<u32> = suspects.keys().chain(rolled_back.keys()).copied().collect();
@@ -133,7 +131,7 @@ impl Comparison {
     ///
     /// A piece may have come after the inventory was fetched, so the node is
     /// asked for each that is not in it.
-    pub(super) async fn look(&mut self, transfer: &Transfer, rows: &[SegmentRow]) -> bool {
+    async fn look(&mut self, transfer: &Transfer, rows: &[SegmentRow]) -> bool {
         let mut doubtful = Vec::new();
         for row in rows.iter().filter(|_| !self.inventories.is_empty()) {
             for place in &row.pieces {
@@ -157,35 +155,52 @@ impl Comparison {
     }
 
     /// Tells what is missing so far.
-    pub(super) fn tell(&self, watch: &HealthWatch) {
+    fn tell(&self, watch: &HealthWatch) {
         for (number, inventory) in self.inventories.iter().filter(|(_, inventory)| !inventory.missing.is_empty()) {
             watch.set_missing(*number, inventory.missing.clone());
         }
     }
+}
 
-    /// The pass has seen all segments. A node of which nothing is missing is
-    /// done with; any other is compared again, when that was made anew.
-    pub(super) async fn end(self, metadata: &Metadata, watch: &HealthWatch) -> Result<(), MetadataError> {
-        for (node, inventory) in self.inventories {
+#[async_trait]
+impl Observer for Comparison {
+    async fn begin(&mut self, scene: &Scene) -> Result<(), MetadataError> {
+        *self = Self::fetch(&scene.metadata, &scene.transfer, &scene.watch).await?;
+        Ok(())
+    }
+
+    async fn page(&mut self, scene: &Scene, rows: &[SegmentRow]) -> Result<bool, MetadataError> {
+        let found = self.look(&scene.transfer, rows).await;
+        if found {
+            self.tell(&scene.watch);
+        }
+        Ok(found)
+    }
+
+    /// A node of which nothing is missing is done with; any other is compared
+    /// again, when that was made anew.
+    async fn end(&mut self, scene: &Scene) -> Result<Wish, MetadataError> {
+        let Self { inventories, leaves_out } = std::mem::take(self);
+        let wish = Wish { soon: !inventories.is_empty(), elsewhere: leaves_out };
+        for (node, inventory) in inventories {
             let missing = inventory.missing.len();
             if missing > 0 {
                 tracing::warn!(node, missing, "a node has not got pieces that it had acknowledged; they are made anew");
             } else if !inventory.unsure {
                 if let Some(rollbacks) = inventory.rollbacks {
-                    metadata.write(MarkCompared { node, rollbacks }).await?;
+                    scene.metadata.write(MarkCompared { node, rollbacks }).await?;
                 }
                 if let Some(instance) = inventory.suspicion {
-                    watch.clear(node, instance);
+                    scene.watch.clear(node, instance);
                 }
             }
-            watch.set_missing(node, inventory.missing);
+            scene.watch.set_missing(node, inventory.missing);
         }
-        Ok(())
+        Ok(wish)
     }
 
-    /// Whether there is anything to compare.
-    pub(super) fn is_empty(&self) -> bool {
-        self.inventories.is_empty()
+    fn cut_off(&mut self) {
+        *self = Self::default();
     }
 }
 

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::audit::steady_millionths;
 use crate::erasure::{Coding, Scheme};
 use crate::metadata::{NodeState, PiecePlace};
 use crate::types::PieceNumber;
@@ -17,8 +18,10 @@ pub(super) struct Facts {
     pub(super) connected: bool,
     /// What it fails together with.
     pub(super) domain: u64,
-    /// Whether its store is gone from its disk, and only its process still
-    /// gives what was there.
+    /// Whether what it holds does not count though it can be read: its store is
+    /// gone from its disk, and only its process still gives what was there, or
+    /// audits have disqualified it. Such pieces stay in the list, and are read
+    /// where others do not suffice, until enough others are there.
     pub(super) failing: bool,
     /// Whether it is connected to this process, and nothing speaks against its
     /// having what it should: what is given up because of it is gone for good.
@@ -85,6 +88,9 @@ pub(super) struct Verdict {
     pub(super) healthy: u16,
     /// Whether a domain that it does not use would take pieces.
     spare_domain: bool,
+    /// Whether good shares of changed pieces were looked for, and there were
+    /// too few.
+    beyond_salvage: bool,
 }
 
 /// Why a segment is to be repaired, the most urgent first.
@@ -96,6 +102,8 @@ pub(super) enum Need {
     Changed,
     /// A node is to be emptied.
     Draining,
+    /// Pieces share a domain, and another one would take one of them.
+    Clumped,
 }
 
 /// What to do about it.
@@ -146,9 +154,14 @@ impl Verdict {
         let pieces: Vec<Piece> = places.iter().map(judge).collect();
         let used: BTreeSet<u64> = pieces.iter().filter(|piece| piece.counts()).map(|piece| piece.domain).collect();
         let spare_domain = domains.iter().any(|domain| !used.contains(domain));
-        let mut verdict = Self { pieces, scheme, healthy: 0, spare_domain };
+        let mut verdict = Self { pieces, scheme, healthy: 0, spare_domain, beyond_salvage: false };
         verdict.healthy = verdict.count(|piece| piece.counts());
         verdict
+    }
+
+    /// Nothing more is to be had from pieces that have changed.
+    pub(super) fn beyond_salvage(self) -> Self {
+        Self { beyond_salvage: true, ..self }
     }
 
     /// Pieces that clump in one domain count once, as long as they could be
@@ -181,15 +194,23 @@ impl Verdict {
         self.readable() >= usize::from(self.scheme.required())
     }
 
-    /// Whether enough pieces are there to make others from.
+    /// Whether others may be made from what is there: from k whole pieces, or,
+    /// stripe by stripe, with what is still good of those that have changed.
     fn is_repairable(&self) -> bool {
-        self.pieces.iter().filter(|piece| piece.is_there()).count() >= usize::from(self.scheme.required())
+        let salvageable =
+            |piece: &Piece| piece.condition == Condition::Changed && piece.connected && !self.beyond_salvage;
+        let sources = self.pieces.iter().filter(|piece| piece.is_there() || salvageable(piece));
+        sources.count() >= usize::from(self.scheme.required())
     }
 
     /// Whether too few pieces are left anywhere.
     pub(super) fn is_lost(&self) -> bool {
-        let left = self.pieces.iter().filter(|piece| !matches!(piece.condition, Condition::Lost | Condition::Changed));
-        left.count() < usize::from(self.scheme.required())
+        let is_left = |piece: &&Piece| match piece.condition {
+            Condition::Lost => false,
+            Condition::Changed => piece.connected && !self.beyond_salvage,
+            _ => true,
+        };
+        self.pieces.iter().filter(is_left).count() < usize::from(self.scheme.required())
     }
 
     /// The domains each of which would take the segment with it.
@@ -225,7 +246,22 @@ impl Verdict {
             return Some(Need::Degraded);
         }
         let changed = self.on(Condition::Changed).chain(self.on(Condition::Failing)).next().map(|_| Need::Changed);
-        changed.or_else(|| self.on(Condition::Draining).next().map(|_| Need::Draining))
+        let draining = || self.on(Condition::Draining).next().map(|_| Need::Draining);
+        let clumped = || self.clumped().next().filter(|_| self.spare_domain).map(|_| Need::Clumped);
+        changed.or_else(draining).or_else(clumped)
+    }
+
+    /// Pieces in a domain that has another one already.
+    fn clumped(&self) -> impl Iterator<Item = &Piece> {
+        let mut seen = BTreeSet::new();
+        self.on(Condition::Healthy).filter(move |piece| !seen.insert(piece.domain))
+    }
+
+    /// How much of what its nodes hold is expected to be there a day later, in
+    /// millionths. `loss` is a node's chance to be lost within that day.
+    pub(super) fn steady(&self, loss: impl Fn(u32) -> f64) -> u64 {
+        let counting = self.pieces.iter().filter(|piece| piece.counts());
+        steady_millionths(counting.map(|piece| loss(piece.place.node)))
     }
 
     /// What to make anew: what its nodes have not any more or will not have,
@@ -238,6 +274,9 @@ impl Verdict {
             let staying = usize::from(self.count(Piece::stays));
             let short = usize::from(self.scheme.optimal()).saturating_sub(staying + instead);
             wanted.extend(self.others().take(short));
+        } else if self.spare_domain && instead == 0 {
+            // They go to domains of their own or stay where they are.
+            wanted.extend(self.clumped().map(|piece| piece.place.piece));
         }
         let taken: BTreeSet<u64> = self.on(Condition::Healthy).map(|piece| piece.domain).collect();
         let avoid = self.pieces.iter().filter(|piece| !piece.is_there()).map(|piece| piece.place.node).collect();
@@ -250,8 +289,7 @@ impl Verdict {
     fn others(&self) -> impl Iterator<Item = PieceNumber> {
         let listed: BTreeSet<u16> = self.pieces.iter().map(|piece| piece.place.piece.0).collect();
         let free = (0..self.scheme.total()).filter(move |number| !listed.contains(number)).map(PieceNumber);
-        let mut seen = BTreeSet::new();
-        let clumped = self.on(Condition::Healthy).filter(move |piece| !seen.insert(piece.domain));
+        let clumped = self.clumped();
         let number = |piece: &Piece| piece.place.piece;
         let spare = self.spare_domain;
         self.on(Condition::Lost)

@@ -11,10 +11,14 @@
 //!
 //! - `presence`: who counts as there · `census`: what is known of all nodes
 //! - `judge`: how a segment is, and what to make anew · `pass`: what one walk counts
-//! - `walk`: when passes begin and end · `crew`, `repair`: how segments are repaired
+//! - `walk`: when passes begin and end · `observer`: who watches them
+//! - `crew`, `repair`: how segments are repaired
+//! - `audit`: whether nodes have what they were given · `tranquil`: how all of it yields
 //! - `inventory`: what a node that came back really has
+//! - `once`: the full pass that an operator asks for
 //! - `task`: what one process does for all · `share`: what it shows the others
 
+mod audit;
 mod census;
 mod crew;
 mod delete;
@@ -22,6 +26,8 @@ mod health;
 mod inventory;
 mod judge;
 mod node_watch;
+mod observer;
+mod once;
 mod pass;
 mod presence;
 mod release;
@@ -31,15 +37,18 @@ mod share;
 mod task;
 #[cfg(test)]
 mod tests;
+mod tranquil;
 mod walk;
 
 use std::time::Duration;
 
 use async_trait::async_trait;
 
+pub use audit::NodeTally;
 pub use delete::DeleteWorker;
 pub use health::{HealthLoop, HealthTuning};
 pub use node_watch::NodeWatch;
+pub use once::{OnceView, WorkerReport, ask_once, last_once};
 pub use release::ReleaseWorker;
 pub use report::{HealthReport, HealthWatch, OneMore};
 

@@ -5,13 +5,19 @@ use std::collections::{BTreeMap, HashMap};
 use tokio::time::Instant;
 
 use super::census::Census;
-use super::inventory::Comparison;
 use super::judge::Verdict;
-use super::repair::Repairer;
 use super::report::{HealthWatch, OneMore};
-use crate::metadata::{Metadata, MetadataError, NodeRow, SegmentRow};
-use crate::transfer::Transfer;
+use crate::metadata::NodeRow;
 use crate::types::{Epoch, SegmentId, UnixMillis};
+
+/// Segments that are named, at most, of each kind.
+const NAMED_MAX: usize = 100;
+
+fn name(names: &mut Vec<String>, segment: SegmentId) {
+    if names.len() < NAMED_MAX {
+        names.push(segment.to_string());
+    }
+}
 
 /// A pass that goes on.
 pub(super) struct Pass {
@@ -20,8 +26,6 @@ pub(super) struct Pass {
     pub(super) after: Option<SegmentId>,
     /// Nodes that no upload could reach any more when it began.
     drained: HashMap<u32, Epoch>,
-    comparison: Comparison,
-    compares: bool,
     /// Members whose pieces counted as missing when it began.
     away: u64,
     segments: u64,
@@ -29,54 +33,31 @@ pub(super) struct Pass {
     degraded: u64,
     unreadable: u64,
     lost: u64,
+    /// The first of those that are lost, and of those that cannot be read now.
+    lost_segments: Vec<String>,
+    unreadable_segments: Vec<String>,
     /// Segments that would become unreadable with each domain.
     hang_on: BTreeMap<u64, u64>,
     to_move: BTreeMap<u32, u64>,
 }
 
 impl Pass {
-    pub(super) async fn begin(
-        repairer: &Repairer,
-        watch: &HealthWatch,
-        drained: HashMap<u32, Epoch>,
-        census: &Census,
-    ) -> Result<Self, MetadataError> {
-        let comparison = Comparison::begin(&repairer.metadata, &repairer.transfer, watch).await?;
-        Ok(Self {
+    pub(super) fn begin(drained: HashMap<u32, Epoch>, away: u64) -> Self {
+        Self {
             begun: Instant::now(),
             after: None,
             drained,
-            compares: !comparison.is_empty(),
-            comparison,
-            away: census.away(),
+            away,
             segments: 0,
             by_margin: BTreeMap::new(),
             degraded: 0,
             unreadable: 0,
             lost: 0,
+            lost_segments: Vec::new(),
+            unreadable_segments: Vec::new(),
             hang_on: BTreeMap::new(),
             to_move: BTreeMap::new(),
-        })
-    }
-
-    /// Compares segments' pieces with inventories. Answers whether anything
-    /// is missing that was not known to be.
-    pub(super) async fn compare(&mut self, transfer: &Transfer, watch: &HealthWatch, rows: &[SegmentRow]) -> bool {
-        let found = self.comparison.look(transfer, rows).await;
-        if found {
-            self.comparison.tell(watch);
         }
-        found
-    }
-
-    /// Whether inventories are compared in it.
-    pub(super) fn compares(&self) -> bool {
-        self.compares
-    }
-
-    /// Whether one was left out that another process may fetch.
-    pub(super) fn leaves_out(&self) -> bool {
-        self.comparison.leaves_out
     }
 
     pub(super) fn count(&mut self, segment: SegmentId, verdict: &Verdict) {
@@ -92,12 +73,16 @@ impl Pass {
         }
         if verdict.is_lost() {
             self.lost += 1;
+            name(&mut self.lost_segments, segment);
             tracing::error!(%segment, "a segment has fewer pieces left than it takes to read it");
+        } else if !verdict.is_readable() {
+            name(&mut self.unreadable_segments, segment);
         }
     }
 
     /// Counts a segment that cannot be judged.
-    pub(super) fn count_unreadable(&mut self) {
+    pub(super) fn count_unreadable(&mut self, segment: SegmentId) {
+        name(&mut self.unreadable_segments, segment);
         self.segments += 1;
         self.unreadable += 1;
     }
@@ -127,6 +112,8 @@ impl Pass {
         report.unreadable = self.unreadable;
         report.lost = self.lost;
         report.nodes_away = self.away;
+        report.lost_segments.clone_from(&self.lost_segments);
+        report.unreadable_segments.clone_from(&self.unreadable_segments);
         report.if_one_more_domain_dies = one_more.unwrap_or_default();
         report.pieces_to_move = to_move;
     }
@@ -135,10 +122,5 @@ impl Pass {
     /// be judged.
     fn unhealthy(&self) -> u64 {
         self.segments - self.by_margin.values().sum::<u64>()
-    }
-
-    /// Ends the comparison of inventories.
-    pub(super) async fn end(self, metadata: &Metadata, watch: &HealthWatch) -> Result<(), MetadataError> {
-        self.comparison.end(metadata, watch).await
     }
 }

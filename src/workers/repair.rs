@@ -1,6 +1,7 @@
 //! One segment's repair: claim it, judge it again, make pieces anew, replace
 //! the list. Whatever fails or crashes leaves stray pieces and nothing else.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::census::Census;
@@ -38,6 +39,13 @@ pub(super) enum Outcome {
     NotNeeded,
     /// No node takes what is to be placed.
     NoNodes,
+    /// Too few good shares are left on the nodes that are connected.
+    Beyond {
+        /// Those nodes.
+        asked: BTreeSet<u32>,
+        /// Good shares of the stripe of which there are too few.
+        readable: usize,
+    },
     /// It failed; nothing has changed.
     Failed(RepairError),
 }
@@ -73,7 +81,12 @@ impl Repairer {
         let wanted: Vec<(PieceNumber, u32)> = plan.wanted.iter().copied().zip(self.choose(&row, &plan)).collect();
         let placed = match wanted.is_empty() {
             true => Vec::new(),
-            false => self.transfer.rebuild(&row, wanted, claim, guard.epoch(), &plan.avoid).await?,
+            false => match self.transfer.rebuild(&row, wanted, claim, guard.epoch(), &plan.avoid).await {
+                Err(TransferError::Unreadable { readable, .. }) => {
+                    return Ok(Outcome::Beyond { asked: census.connected_of(&row), readable });
+                }
+                placed => placed?,
+            },
         };
         let fleet = self.transfer.fleet();
         let domains: Vec<_> = placed.iter().map(|place| (*place, fleet.domain_of(place.node))).collect();

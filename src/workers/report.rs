@@ -1,16 +1,17 @@
 //! What the health loop has found, for operators, and what the node watch
 //! tells it.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::audit::Tally;
 use super::presence::Presence;
 use crate::metadata::Holder;
-use crate::types::{InstanceId, PieceId};
+use crate::types::{InstanceId, PieceId, SegmentId};
 
 /// Damaged pieces of one node that are remembered, at most.
 const DAMAGE_MAX: usize = 1_000_000;
@@ -57,6 +58,12 @@ pub struct HealthReport {
     pub repairs_failed: u64,
     /// What repair is waiting for, in a sentence.
     pub waiting_for: Option<String>,
+    /// Segments that are lost: their ids, as far as they fit.
+    #[serde(default)]
+    pub lost_segments: Vec<String>,
+    /// The same of segments that cannot be read now and are not lost.
+    #[serde(default)]
+    pub unreadable_segments: Vec<String>,
 }
 
 /// What would become unreadable if one more failure domain died.
@@ -86,9 +93,19 @@ struct Shared {
     failing: Mutex<BTreeSet<u32>>,
     /// Nodes that another process is connected to.
     elsewhere: Mutex<BTreeSet<u32>>,
+    /// Segments of which good shares were looked for in vain.
+    beyond: Mutex<Beyond>,
+    tally: Mutex<Tally>,
     /// Whether what was known of damage before this process is known again.
     ready: AtomicBool,
 }
+
+/// Segments of which too few good shares were found, each with the nodes that
+/// had been asked.
+pub(super) type Beyond = HashMap<SegmentId, BTreeSet<u32>>;
+
+/// Such segments that are remembered, at most.
+const BEYOND_MAX: usize = 100_000;
 
 /// Pieces that are known to be lost or changed, by the number of their node:
 /// as the nodes say, and as their inventories show.
@@ -123,6 +140,8 @@ impl HealthWatch {
             compared: Mutex::default(),
             failing: Mutex::default(),
             elsewhere: Mutex::default(),
+            beyond: Mutex::default(),
+            tally: Mutex::default(),
             ready: AtomicBool::new(false),
         }))
     }
@@ -206,6 +225,25 @@ impl HealthWatch {
     /// The nodes whose store is gone from their disk.
     pub(super) fn failing(&self) -> MutexGuard<'_, BTreeSet<u32>> {
         self.0.failing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Of a segment too few good shares were found, though these nodes were
+    /// asked.
+    pub(super) fn set_beyond(&self, segment: SegmentId, asked: BTreeSet<u32>) {
+        let mut beyond = self.0.beyond.lock().unwrap_or_else(PoisonError::into_inner);
+        if beyond.len() < BEYOND_MAX {
+            beyond.insert(segment, asked);
+        }
+    }
+
+    /// Segments of which too few good shares were found.
+    pub(super) fn beyond(&self) -> Beyond {
+        self.0.beyond.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What audits by this process have found.
+    pub(super) fn tally(&self) -> MutexGuard<'_, Tally> {
+        self.0.tally.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What this process calls itself in the database.

@@ -19,6 +19,11 @@ impl Keeper {
     pub(super) fn begin(work: impl Future<Output = ()> + Send + 'static) -> Self {
         Self(tokio::spawn(work).abort_handle())
     }
+
+    /// Whether it has come to its own end.
+    pub(super) fn has_ended(&self) -> bool {
+        self.0.is_finished()
+    }
 }
 
 impl Drop for Keeper {

@@ -4,20 +4,22 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
 use super::census::Census;
 use super::health::HealthLoop;
+use super::observer::Wish;
 use super::pass::Pass;
 use crate::metadata::{IsDrained, LetGo, MetadataError, QueueRepairs, ScanSegments, SegmentRow, WantedRepair};
 use crate::types::{Epoch, NodeId, SegmentId};
 
 /// From the end of a pass to the next one, when nodes have come or gone.
 const RECOUNT_AFTER: Duration = Duration::from_secs(15);
-/// The longest wait after a page of segments.
-const PAGE_PAUSE_MAX: Duration = Duration::from_secs(1);
 /// Segments that wait at once; others are found again by the next pass.
 const QUEUE_MAX: u64 = 10_000;
+/// Segments of which all shares are audited at once: what is found is repaired
+/// after each page, and an order to stop waits for one at most.
+const THOROUGH_PAGE: u32 = 4;
 /// Passes without a piece on it, after which a drained node has left.
 const EMPTY_PASSES: u32 = 2;
 
@@ -58,6 +60,9 @@ impl HealthLoop {
     /// A pass waits for the repairs that the last one has asked for, unless
     /// they take very long.
     fn is_pass_due(&self) -> bool {
+        if self.runs.wants_pass() {
+            return self.has_settled();
+        }
         let Some((ended, took, soon)) = self.walk.last_pass else { return self.has_settled() };
         let changed = self.walk.changed || self.done() != self.walk.done;
         let rest = if soon || changed { self.tuning.short_rest } else { self.tuning.rest };
@@ -96,14 +101,26 @@ impl HealthLoop {
             self.begin_pass().await?;
         }
         let Some(pass) = self.walk.pass.take() else { return Ok(false) };
-        // One that fails is begun anew.
-        self.go_on(pass).await.inspect_err(|_| self.watch.wake())?;
-        Ok(true)
+        let outcome = self.go_on(pass).await;
+        if outcome.is_err() {
+            // It is begun anew.
+            self.watch.wake();
+            self.cut_off();
+        }
+        outcome.map(|()| true)
+    }
+
+    /// The pass that goes on is left, and the next one begins from the start.
+    pub(super) fn begin_anew(&mut self) {
+        self.walk.pass = None;
+        self.cut_off();
     }
 
     /// Another process walks from now on.
     pub(super) fn stop_walking(&mut self) {
         self.walk = Walk::default();
+        self.runs.leave();
+        self.cut_off();
         self.watch.forget_missing();
     }
 
@@ -116,7 +133,11 @@ impl HealthLoop {
                 drained.insert(row.number, epoch);
             }
         }
-        self.walk.pass = Some(Pass::begin(&self.repairer, &self.watch, drained, &census).await?);
+        let scene = self.scene();
+        for observer in &mut self.observers {
+            observer.begin(&scene).await?;
+        }
+        self.walk.pass = Some(Pass::begin(drained, census.away()));
         self.walk.hope = census.domains != self.walk.domains;
         self.walk.domains.clone_from(&census.domains);
         (self.walk.dropped, self.walk.changed, self.walk.done) = (0, false, self.done());
@@ -129,9 +150,10 @@ impl HealthLoop {
     /// another walks by now.
     async fn scan(&mut self, pass: &mut Pass) -> Result<Option<bool>, MetadataError> {
         let begun = Instant::now();
-        let scan = ScanSegments { after: pass.after, limit: self.tuning.page };
+        let limit = if self.runs.is_thorough() { self.tuning.page.min(THOROUGH_PAGE) } else { self.tuning.page };
+        let scan = ScanSegments { after: pass.after, limit };
         let rows = self.metadata().read(scan).await?;
-        if pass.compare(&self.repairer.transfer, &self.watch, &rows).await {
+        if self.show(&rows).await? {
             self.fresh_census().await?;
         }
         let mut census = self.census().await?;
@@ -139,17 +161,26 @@ impl HealthLoop {
             census = self.fresh_census().await?;
         }
         let wanted: Vec<WantedRepair> = rows.iter().filter_map(|row| self.judge(pass, &census, row)).collect();
-        let more = rows.len() == self.tuning.page as usize;
+        let more = rows.len() == limit as usize;
         let (after, last) = (pass.after, rows.last().map(|row| row.segment));
         pass.after = last;
         if !self.queue(after, last.filter(|_| more), wanted).await? {
             return Ok(None);
         }
         if more {
-            let factor = if self.is_busy() { 4 } else { 1 };
-            sleep((begun.elapsed() * factor).min(PAGE_PAUSE_MAX)).await;
+            self.tranquil().rest(begun.elapsed()).await;
         }
         Ok(Some(more))
+    }
+
+    /// Shows a page to all who watch. Answers whether any found pieces lost
+    /// that were not known to be.
+    async fn show(&mut self, rows: &[SegmentRow]) -> Result<bool, MetadataError> {
+        let (scene, mut found) = (self.scene(), false);
+        for observer in &mut self.observers {
+            found |= observer.page(&scene, rows).await?;
+        }
+        Ok(found)
     }
 
     fn judge(&self, pass: &mut Pass, census: &Census, row: &SegmentRow) -> Option<WantedRepair> {
@@ -159,11 +190,12 @@ impl HealthLoop {
                 pass.count(row.segment, &verdict);
                 let need = verdict.need()? as u8;
                 let lost = census.lost(transfer, row);
-                Some(WantedRepair { segment: row.segment, margin: verdict.margin(), need, lost })
+                let steady = verdict.steady(|node| census.hazard(node));
+                Some(WantedRepair { segment: row.segment, margin: verdict.margin(), need, steady, lost })
             }
             Err(error) => {
                 tracing::error!(segment = %row.segment, %error, "a segment's layout cannot be read");
-                pass.count_unreadable();
+                pass.count_unreadable(row.segment);
                 None
             }
         }
@@ -209,11 +241,26 @@ impl HealthLoop {
             }
         }
         self.walk.empty_passes.retain(|node, _| census.draining.iter().any(|row| row.number == *node));
-        let soon = !census.draining.is_empty() || pass.compares();
+        let wish = self.end_watching().await?;
+        let soon = !census.draining.is_empty() || wish.soon;
         self.walk.last_pass = Some((Instant::now(), pass.begun.elapsed(), soon));
-        self.walk.left_out = pass.leaves_out();
+        self.walk.left_out = wish.elsewhere;
         pass.report(&census, &self.watch, self.env.now());
-        pass.end(self.metadata(), &self.watch).await
+        Ok(())
+    }
+
+    /// What all who watch wish together.
+    async fn end_watching(&mut self) -> Result<Wish, MetadataError> {
+        let (scene, mut wish) = (self.scene(), Wish::default());
+        for observer in &mut self.observers {
+            let Wish { soon, elsewhere } = observer.end(&scene).await?;
+            wish = Wish { soon: wish.soon | soon, elsewhere: wish.elsewhere | elsewhere };
+        }
+        Ok(wish)
+    }
+
+    fn cut_off(&mut self) {
+        self.observers.iter_mut().for_each(|observer| observer.cut_off());
     }
 
     /// What has begun with an older view of the node is refused: it is empty

@@ -2,7 +2,7 @@
 
 /// The rooms of `house.md`, floor by floor, in reading order.
 pub const FLOORS: [&[&str]; 4] = [
-    &["types", "digest", "seal", "erasure", "segment", "placement", "grant", "wire"],
+    &["types", "digest", "seal", "erasure", "segment", "placement", "audit", "grant", "wire"],
     &["env", "metadata", "transport"],
     &["transfer", "objects", "node", "workers"],
     &["gateway", "admin", "cli"],

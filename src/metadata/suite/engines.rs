@@ -3,7 +3,7 @@
 use std::sync::OnceLock;
 
 use super::server::Server;
-use super::{lists, moves, random, references_and_garbage_add_up, shared, volunteers};
+use super::{audits, lists, moves, random, references_and_garbage_add_up, shared, volunteers};
 use crate::metadata::*;
 
 /// What a database needs for as long as it is used.
@@ -88,6 +88,10 @@ on_every_engine! {
     nodes_change_as_they_may: volunteers::nodes_change_as_they_may;
     what_a_node_says_is_kept: volunteers::what_a_node_says_is_kept;
     a_node_that_goes_back_is_noticed: volunteers::a_node_that_goes_back_is_noticed;
+    failures_are_kept_share_by_share: audits::failures_are_kept_share_by_share;
+    verdicts_follow_from_the_record: audits::verdicts_follow_from_the_record;
+    open_questions_are_asked_again: audits::open_questions_are_asked_again;
+    workers_that_audit_at_once_add_up: audits::workers_that_audit_at_once_add_up;
     doors_are_known_for_a_while: volunteers::doors_are_known_for_a_while;
     a_task_is_one_process_s_until_its_lease_is_over: shared::a_task_is_one_process_s_until_its_lease_is_over;
     nearest_to_loss_comes_first: shared::nearest_to_loss_comes_first;

@@ -45,7 +45,7 @@ pub(super) async fn a_task_is_one_process_s_until_its_lease_is_over(metadata: Me
 }
 
 fn wanted(number: u8, margin: i64, need: u8) -> WantedRepair {
-    WantedRepair { segment: id(number), margin, need, lost: Vec::new() }
+    WantedRepair { segment: id(number), margin, need, steady: 900_000, lost: Vec::new() }
 }
 
 /// A page from the first segment to that one, or to the end.

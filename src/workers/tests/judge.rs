@@ -85,8 +85,13 @@ fn what_cannot_be_read_is_not_repaired_and_says_why() {
     let verdict = judged(&places(8), &away, &[]);
     assert_eq!((verdict.is_readable(), verdict.is_lost(), verdict.need()), (false, false, None));
     assert_eq!(verdict.margin(), -1);
-    let verdict = judged(&places(8), &[(0, GONE), (1, GONE), (2, GONE)], &[3, 4]);
-    assert_eq!((verdict.is_readable(), verdict.is_lost(), verdict.need()), (false, true, None));
+    let gone = [(0, GONE), (1, GONE), (2, GONE)];
+    let verdict = judged(&places(8), &gone, &[3, 4]);
+    let told = |verdict: &Verdict| (verdict.is_readable(), verdict.is_lost(), verdict.need());
+    assert_eq!(told(&verdict), (false, false, Some(Need::Degraded)), "of changed pieces most shares may be good");
+    assert_eq!(told(&verdict.beyond_salvage()), (false, true, None), "and were not");
+    let verdict = judged(&places(8), &[(3, AWAY), (4, AWAY), (0, GONE), (1, GONE), (2, GONE)], &[3, 4]);
+    assert!(verdict.is_lost(), "nobody can look");
 }
 
 #[test]

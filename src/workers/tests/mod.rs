@@ -1,6 +1,7 @@
 //! A small town: a door, nodes with real stores, objects, and the workers,
 //! which go step by step as the tests tell them.
 
+mod audits;
 mod coming_and_going;
 mod damage;
 mod overtaking;

@@ -1,0 +1,100 @@
+//! Asks one node for shares of one piece, and makes of its answer what may be
+//! concluded.
+
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+use super::super::observer::Scene;
+use crate::audit::Answer;
+use crate::metadata::{Audited, AuditedPiece, MetadataError, PiecePlace, RecordAudits, RecordDamage, SegmentRow};
+use crate::transfer::SegmentReader;
+use crate::transport::NodeError;
+
+/// How long a node may take for some shares of a piece.
+const ANSWER_TIME: Duration = Duration::from_secs(30);
+
+/// What asking for some shares of a piece came to.
+pub(super) enum Asked {
+    /// For each share, whether it is what had been stored.
+    Shares(Vec<bool>),
+    /// The node has not got them, as it says.
+    Missing,
+    /// It is connected and declined.
+    Declined,
+    /// It is connected and did not answer in time.
+    Late,
+    /// It is not connected: no audit at all.
+    Away,
+}
+
+impl Scene {
+    /// Asks for some shares.
+    pub(super) async fn ask(&self, reader: &SegmentReader, place: PiecePlace, stripes: std::ops::Range<u16>) -> Asked {
+        let asked = timeout(ANSWER_TIME, reader.audit(place, stripes)).await.unwrap_or(Err(NodeError::Timeout));
+        match asked {
+            Ok(right) => Asked::Shares(right),
+            Err(NodeError::Missing | NodeError::Damaged(_) | NodeError::Unfit(_)) => Asked::Missing,
+            Err(NodeError::Offline) => Asked::Away,
+            Err(NodeError::Timeout) => Asked::Late,
+            // A node that goes away in the middle of its answer is away.
+            Err(_) if !self.transfer.fleet().is_connected(place.node) => Asked::Away,
+            Err(_) => Asked::Declined,
+        }
+    }
+
+    /// Whether others give right shares of the segment. If none does although
+    /// somebody answers, it is the segment's own row that has changed, and no
+    /// node is to blame.
+    pub(super) async fn others_are_right(&self, reader: &SegmentReader, row: &SegmentRow, than: PiecePlace) -> bool {
+        let others = row.pieces.iter().filter(|place| place.node != than.node);
+        let mut answered = false;
+        for place in others {
+            if let Asked::Shares(right) = self.ask(reader, *place, 0..1).await {
+                if right[0] {
+                    return true;
+                }
+                answered = true;
+            }
+        }
+        if answered {
+            tracing::error!(segment = %row.segment, "no node gives right shares of a segment: its row in the metadata \
+                database seems to be damaged; its pieces are left as they are");
+        }
+        !answered
+    }
+
+    /// Writes down what was found: in the nodes' records, and among the losses
+    /// by which segments are judged. Answers whether any piece was not known to
+    /// be lost.
+    pub(super) async fn record(&self, pieces: Vec<AuditedPiece>) -> Result<bool, MetadataError> {
+        if pieces.is_empty() {
+            return Ok(false);
+        }
+        let mut lost: Vec<_> =
+            pieces.iter().filter(|piece| is_lost(piece)).map(|piece| (piece.segment, piece.place)).collect();
+        let recorded = self.metadata.write(RecordAudits { pieces }).await?;
+        for (node, verdict, why) in &recorded.verdicts {
+            tracing::warn!(%node, ?verdict, "what audits conclude of a node has changed: {why}");
+        }
+        if !recorded.verdicts.is_empty() {
+            self.transfer.fleet().refresh(&self.metadata).await?;
+            self.watch.wake();
+        }
+        lost.extend(recorded.given_up);
+        let mut news = false;
+        for (segment, place) in lost {
+            let Some(id) = self.transfer.piece_id(segment, &place) else { continue };
+            let pieces = self.watch.add_damaged(place.node, [id]);
+            if !pieces.is_empty() {
+                news = true;
+                self.metadata.write(RecordDamage { node: place.node, pieces }).await?;
+            }
+        }
+        Ok(news)
+    }
+}
+
+fn is_lost(piece: &AuditedPiece) -> bool {
+    !piece.wrong.is_empty() || matches!(piece.audited, Audited::Told(Answer::Wrong | Answer::Missing))
+}

@@ -1,0 +1,282 @@
+//! Draws shares while the pass goes by, and has them asked for when it has
+//! ended; in a thorough pass, asks for all of them at once.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use futures_util::stream::{self, StreamExt};
+use tokio::time::Instant;
+
+use super::super::observer::{Observer, Scene, Wish};
+use super::super::report::Losses;
+use super::super::task::Keeper;
+use super::super::tranquil::Tranquilizer;
+use super::inspect::Asked;
+use crate::audit::{Answer, Draw, Sampler};
+use crate::metadata::{
+    Audited, AuditedPiece, DropFollowUps, FindSegments, FollowUp, ListFollowUps, MetadataError, PiecePlace, SegmentRow,
+};
+use crate::segment::Layout;
+use crate::transfer::SegmentReader;
+use crate::types::SegmentId;
+
+/// Shares that are asked for at once, and pieces in a thorough pass.
+const AT_ONCE: usize = 8;
+/// Questions that wait at most: with more, no new ones are drawn.
+const WAITING_MAX: usize = 100_000;
+/// So many pieces of one node without an answer, and a thorough pass asks it
+/// for no more: each would take as long as it may.
+const UNANSWERED_MAX: u64 = 5;
+
+/// Questions that wait to be asked.
+type Waiting = Arc<Mutex<Vec<FollowUp>>>;
+
+/// Audits. Its draws survive neither the process nor the loss of the walk, and
+/// need not: the next pass draws others. What was asked is in the database.
+#[derive(Default)]
+pub(in crate::workers) struct Auditor {
+    sampler: Option<Sampler<(SegmentId, PiecePlace)>>,
+    losses: Losses,
+    waiting: Waiting,
+    asking: Option<Keeper>,
+    thorough: Thorough,
+}
+
+/// What a thorough pass remembers.
+#[derive(Default)]
+struct Thorough {
+    /// Pieces in a row that each node has left unanswered.
+    unanswered: BTreeMap<u32, u64>,
+}
+
+fn lock(waiting: &Waiting) -> MutexGuard<'_, Vec<FollowUp>> {
+    waiting.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[async_trait]
+impl Observer for Auditor {
+    async fn begin(&mut self, scene: &Scene) -> Result<(), MetadataError> {
+        let nodes = scene.transfer.fleet().registered().len();
+        self.sampler = Some(Sampler::new(u64::from_le_bytes(scene.env.random()), nodes));
+        self.losses = scene.watch.losses();
+        self.thorough = Thorough::default();
+        Ok(())
+    }
+
+    async fn page(&mut self, scene: &Scene, rows: &[SegmentRow]) -> Result<bool, MetadataError> {
+        if scene.thorough {
+            return self.ask_all(scene, rows).await;
+        }
+        let Some(sampler) = &mut self.sampler else { return Ok(false) };
+        for row in rows {
+            let Ok(layout) = Layout::from_bytes(&row.layout) else { continue };
+            for place in &row.pieces {
+                if !is_known(scene, &self.losses, row.segment, place) {
+                    sampler.offer(place.node, layout.piece_bytes() as u64, layout.stripes(), (row.segment, *place));
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    async fn end(&mut self, scene: &Scene) -> Result<Wish, MetadataError> {
+        let draws = self.sampler.take().map(Sampler::draws).unwrap_or_default();
+        let questions = questions(scene, if scene.thorough { Vec::new() } else { draws }).await?;
+        let mut waiting = lock(&self.waiting);
+        let room = WAITING_MAX.saturating_sub(waiting.len());
+        waiting.extend(questions.into_iter().take(room));
+        if !waiting.is_empty() && self.asking.as_ref().is_none_or(Keeper::has_ended) {
+            self.asking = Some(Keeper::begin(ask_waiting(scene.clone(), self.waiting.clone())));
+        }
+        Ok(Wish::default())
+    }
+
+    fn cut_off(&mut self) {
+        self.sampler = None;
+    }
+
+    fn is_busy(&self) -> bool {
+        self.asking.as_ref().is_some_and(|asking| !asking.has_ended())
+    }
+}
+
+/// A piece that is known to be lost is being made anew: its node has paid for it.
+fn is_known(scene: &Scene, losses: &Losses, segment: SegmentId, place: &PiecePlace) -> bool {
+    let id = || scene.transfer.piece_id(segment, place);
+    losses.concern(place.node) && id().is_some_and(|id| losses.contain(place.node, &id))
+}
+
+/// What is to be asked: open questions that are due, and what was drawn of
+/// nodes that have not left too many open.
+async fn questions(scene: &Scene, draws: Vec<Draw<(SegmentId, PiecePlace)>>) -> Result<Vec<FollowUp>, MetadataError> {
+    let follow_ups = scene.metadata.read(ListFollowUps).await?;
+    let contained: HashSet<u32> = follow_ups.iter().map(|(question, _)| question.place.node).collect();
+    let due = follow_ups.into_iter().filter(|(_, due)| *due).map(|(question, _)| question);
+    let drawn = draws.into_iter().filter(|draw| !contained.contains(&draw.node));
+    let drawn = drawn.map(|Draw { piece: (segment, place), stripe, .. }| FollowUp { segment, place, stripe });
+    Ok(due.chain(drawn).collect())
+}
+
+/// Asks until nothing waits, a few at a time, and yields after each few.
+async fn ask_waiting(scene: Scene, waiting: Waiting) {
+    let tranquil = Tranquilizer::new(scene.transfer.budget().clone());
+    loop {
+        let begun = Instant::now();
+        let batch: Vec<FollowUp> = {
+            let mut waiting = lock(&waiting);
+            let rest = waiting.len().saturating_sub(AT_ONCE);
+            waiting.split_off(rest)
+        };
+        if batch.is_empty() {
+            return;
+        }
+        match ask_some(&scene, batch).await {
+            Ok(true) => scene.watch.wake(),
+            Ok(false) => {}
+            Err(error) => tracing::debug!(%error, "audits could not be recorded; others are drawn in the next pass"),
+        }
+        tranquil.rest(begun.elapsed()).await;
+    }
+}
+
+async fn ask_some(scene: &Scene, batch: Vec<FollowUp>) -> Result<bool, MetadataError> {
+    let segments = batch.iter().map(|question| question.segment).collect();
+    let rows = scene.metadata.read(FindSegments { segments }).await?;
+    let row_of = |question: &FollowUp| {
+        let row = rows.iter().find(|row| row.segment == question.segment)?;
+        row.pieces.contains(&question.place).then_some(row)
+    };
+    let (there, gone): (Vec<_>, Vec<_>) = batch.into_iter().partition(|question| row_of(question).is_some());
+    if !gone.is_empty() {
+        scene.metadata.write(DropFollowUps { questions: gone }).await?;
+    }
+    let asked = there.iter().filter_map(|question| Some(ask_one(scene, row_of(question)?, question)));
+    let pieces: Vec<Option<AuditedPiece>> = futures_util::future::join_all(asked).await;
+    scene.record(pieces.into_iter().flatten().collect()).await
+}
+
+/// One share from one node. None if it is away.
+async fn ask_one(scene: &Scene, row: &SegmentRow, question: &FollowUp) -> Option<AuditedPiece> {
+    let FollowUp { segment, place, stripe } = *question;
+    let reader = SegmentReader::new(scene.transfer.clone(), row.clone()).ok()?;
+    let asked = scene.ask(&reader, place, stripe..stripe + 1).await;
+    let (audited, wrong) = match &asked {
+        Asked::Away => {
+            count(scene, place, &asked);
+            return None;
+        }
+        Asked::Shares(right) if right[0] => (Audited::Told(Answer::Right), Vec::new()),
+        Asked::Shares(_) if !scene.others_are_right(&reader, row, place).await => return None,
+        Asked::Shares(_) => (Audited::Told(Answer::Wrong), vec![stripe]),
+        Asked::Missing => (Audited::Told(Answer::Missing), Vec::new()),
+        Asked::Declined => (Audited::Declined, Vec::new()),
+        Asked::Late => (Audited::Late, Vec::new()),
+    };
+    count(scene, place, &asked);
+    Some(AuditedPiece { segment, place, stripe, audited, wrong })
+}
+
+/// Adds to what was found at a node.
+fn count(scene: &Scene, place: PiecePlace, asked: &Asked) {
+    let mut tally = scene.watch.tally();
+    let node = tally.of(place.node);
+    match asked {
+        Asked::Shares(right) => {
+            let wrong = right.iter().filter(|right| !**right).count() as u64;
+            node.shares_checked += right.len() as u64;
+            node.shares_wrong += wrong;
+            node.pieces_wrong += u64::from(wrong > 0);
+        }
+        Asked::Missing => node.pieces_missing += 1,
+        Asked::Declined | Asked::Late => node.pieces_unanswered += 1,
+        Asked::Away => node.pieces_unreachable += 1,
+    }
+}
+
+// ---- thorough passes -------------------------------------------------------
+
+impl Auditor {
+    /// Asks for every share of these segments. Answers whether any piece was
+    /// not known to be lost.
+    async fn ask_all(&mut self, scene: &Scene, rows: &[SegmentRow]) -> Result<bool, MetadataError> {
+        let mut found = false;
+        for row in rows {
+            let Ok(reader) = SegmentReader::new(scene.transfer.clone(), row.clone()) else { continue };
+            let places = row.pieces.iter().filter(|place| !is_known(scene, &self.losses, row.segment, place));
+            let places: Vec<PiecePlace> = places.copied().collect();
+            let unanswered = &self.thorough.unanswered;
+            let asked = stream::iter(places).map(|place| {
+                let (reader, skip) =
+                    (&reader, unanswered.get(&place.node).is_some_and(|count| *count >= UNANSWERED_MAX));
+                async move { (place, if skip { Asked::Away } else { ask_whole(scene, reader, place).await }) }
+            });
+            let asked: Vec<(PiecePlace, Asked)> = asked.buffer_unordered(AT_ONCE).collect().await;
+            if is_rows_fault(row, &asked) {
+                continue;
+            }
+            asked.iter().for_each(|(place, asked)| self.note(scene, *place, asked));
+            let pieces = asked.into_iter().filter_map(|(place, asked)| whole(scene, row.segment, place, asked));
+            found |= scene.record(pieces.collect()).await?;
+        }
+        Ok(found)
+    }
+
+    fn note(&mut self, scene: &Scene, place: PiecePlace, asked: &Asked) {
+        count(scene, place, asked);
+        match asked {
+            Asked::Declined | Asked::Late => *self.thorough.unanswered.entry(place.node).or_default() += 1,
+            Asked::Away => {}
+            _ => drop(self.thorough.unanswered.remove(&place.node)),
+        }
+    }
+}
+
+/// Whether every share that anybody gave is wrong, of several nodes: then it is
+/// the row that has changed.
+fn is_rows_fault(row: &SegmentRow, asked: &[(PiecePlace, Asked)]) -> bool {
+    let given = asked.iter().filter_map(|(_, asked)| match asked {
+        Asked::Shares(right) => Some(right.contains(&true)),
+        _ => None,
+    });
+    let given: Vec<bool> = given.collect();
+    let fault = given.len() > 1 && !given.contains(&true);
+    if fault {
+        tracing::error!(segment = %row.segment, "no node gives right shares of a segment: its row in the metadata \
+            database seems to be damaged; its pieces are left as they are");
+    }
+    fault
+}
+
+/// All shares of a piece, in memory that is reserved as any reader's.
+async fn ask_whole(scene: &Scene, reader: &SegmentReader, place: PiecePlace) -> Asked {
+    let Ok(_memory) = scene.transfer.budget().read.reserve(reader.piece_bytes()).await else { return Asked::Late };
+    let mut all = Vec::with_capacity(usize::from(reader.stripes()));
+    for part in reader.parts() {
+        match scene.ask(reader, place, part).await {
+            Asked::Shares(right) => all.extend(right),
+            // It has a part of the piece at most.
+            other => return other,
+        }
+    }
+    Asked::Shares(all)
+}
+
+/// What a piece that was read whole says: one share, at random, weighs in the
+/// record, and all that are wrong are kept.
+fn whole(scene: &Scene, segment: SegmentId, place: PiecePlace, asked: Asked) -> Option<AuditedPiece> {
+    let dice = u16::from_le_bytes(scene.env.random());
+    let (stripe, audited, wrong) = match asked {
+        Asked::Shares(right) => {
+            let stripe = dice % (right.len() as u16).max(1);
+            let answer = if right[usize::from(stripe)] { Answer::Right } else { Answer::Wrong };
+            let wrong = (0..).zip(&right).filter(|(_, right)| !**right).map(|(stripe, _)| stripe).collect();
+            (stripe, Audited::Told(answer), wrong)
+        }
+        Asked::Missing => (0, Audited::Told(Answer::Missing), Vec::new()),
+        Asked::Declined => (0, Audited::Declined, Vec::new()),
+        Asked::Late => (0, Audited::Late, Vec::new()),
+        Asked::Away => return None,
+    };
+    Some(AuditedPiece { segment, place, stripe, audited, wrong })
+}
