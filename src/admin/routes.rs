@@ -10,7 +10,10 @@ use http_body_util::{BodyExt, Full, Limited};
 use serde::Serialize;
 
 use super::operator::{Command, Operator};
-use super::{AdminError, Change, CreateToken, ErrorKind, ListNodes, ListTokens, Probe, RevokeToken, RunOnce, ShowNode, ShowRun, Status};
+use super::{
+    AdminError, Change, CreateToken, ErrorKind, ListNodes, ListTokens, Probe, RevokeToken, RunOnce, ShowNode, ShowRun,
+    Status,
+};
 
 /// Most bytes of a request's body.
 pub(super) const BODY_BYTES_MAX: usize = 16 << 10;

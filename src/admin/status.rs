@@ -267,9 +267,9 @@ impl Command for Status {
 
 async fn audits(operator: &Operator, survey: &Survey) -> Result<AuditTotals, AdminError> {
     let known = operator.metadata().read(ListAudits).await?;
-    let (audits, failed) = known.iter().fold((0, 0), |(audits, failed), known| {
-        (audits + known.record.audits, failed + known.record.failed)
-    });
+    let (audits, failed) = known
+        .iter()
+        .fold((0, 0), |(audits, failed), known| (audits + known.record.audits, failed + known.record.failed));
     let judged = |verdict: Verdict| {
         let rows = survey.rows.iter().filter(|row| row.state.is_member() && row.verdict == verdict);
         rows.count() as u64

@@ -8,7 +8,9 @@ use clap::Subcommand;
 use super::operator::{Desk, Reach};
 use super::text;
 use super::{Failure, answer, say};
-use crate::admin::{AuditsView, Change, FailureView, ListNodes, NodeList, NodeView, ShowNode, ShownNode, SpaceView, Wish};
+use crate::admin::{
+    AuditsView, Change, FailureView, ListNodes, NodeList, NodeView, ShowNode, ShownNode, SpaceView, Wish,
+};
 
 /// See the storage nodes, and change how they stand.
 ///
@@ -317,13 +319,13 @@ fn audit_lines(audits: &AuditsView, now: i64) -> Vec<(&'static str, String)> {
                 text::ago(now, audits.audited_ms)
             ),
         ),
-        (
-            "record",
-            format!("has {:.1} % of what it was given, answers {:.0} %", integrity * 100.0, answering * 100.0),
-        ),
+        ("record", format!("has {:.1} % of what it was given, answers {:.0} %", integrity * 100.0, answering * 100.0)),
     ];
     if audits.open_questions > 0 {
-        lines.push(("", format!("{} not given yet, and asked for again", text::counted(audits.open_questions, "share"))));
+        lines.push((
+            "",
+            format!("{} not given yet, and asked for again", text::counted(audits.open_questions, "share")),
+        ));
     }
     for failure in audits.failures.iter().take(FAILURES_SHOWN) {
         let FailureView { segment, piece, stripe, fault, .. } = failure;

@@ -31,6 +31,7 @@ use rand::{Rng, RngCore, SeedableRng};
 use super::bodies::{decode_spans, streams_of};
 use super::segments::decode_pieces;
 use super::streams::decode_extents;
+use super::tx::params;
 use super::*;
 use crate::types::{
     BodyId, BucketName, ETagMatch, Epoch, Incarnation, KeyVersion, NodeId, ObjectHeaders, ObjectKey, PieceNumber,

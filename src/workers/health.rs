@@ -135,7 +135,13 @@ impl HealthLoop {
     /// What observers work with.
     pub(super) fn scene(&self) -> Scene {
         let Repairer { metadata, transfer, .. } = self.repairer.clone();
-        Scene { metadata, transfer, watch: self.watch.clone(), env: self.env.clone(), thorough: self.runs.is_thorough() }
+        Scene {
+            metadata,
+            transfer,
+            watch: self.watch.clone(),
+            env: self.env.clone(),
+            thorough: self.runs.is_thorough(),
+        }
     }
 
     pub(super) async fn census(&mut self) -> Result<Arc<Census>, MetadataError> {

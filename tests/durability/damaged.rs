@@ -135,7 +135,7 @@ fn fewer_pieces_than_are_required_are_told_and_left_alone() {
     let before: Vec<_> = ids[..2].iter().map(left).collect();
     for (node, id) in nodes.iter_mut().zip(&ids).skip(2) {
         node.stop(Signal::KILL);
-        gateway.operator(&["nodes", "forget", id, "--yes"]).run();
+        gateway.operator(&["nodes", "forget", id, "--yes", "--force"]).run();
     }
     gateway.wait_status("lost segments", |status| status["segments"]["lost"] != 0);
     is_refused(&gateway.client());

@@ -2,6 +2,7 @@
 //! be read meanwhile, how long it took until all was well; and what `cairn
 //! status` says of it, as an operator would see it.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -62,4 +63,23 @@ pub fn is_whole(status: &Value, away: u64) -> bool {
     let none = |name: &str| segments[name].as_u64() == Some(0);
     let counted = segments["passes"].as_u64() > Some(0) && segments["nodes_away"].as_u64() == Some(away);
     counted && none("degraded") && none("unreadable") && none("lost") && none("queue")
+}
+
+/// A piece of a segment.
+pub type Blamed = BTreeSet<(String, u64)>;
+
+/// The pieces of a node that were found wrong: by audits, as `cairn nodes show`
+/// has them, and by whoever used them, as the gateway's log has them.
+pub fn blamed(gateway: &Gateway, node: &str) -> Blamed {
+    let shown = gateway.json(&["nodes", "show", node]);
+    let failures = shown["audits"]["failures"].as_array().cloned().unwrap_or_default();
+    let faults = failures.iter().filter(|failure| failure["fault"] == "wrong" || failure["fault"] == "missing");
+    let audited =
+        faults.filter_map(|failure| Some((failure["segment"].as_str()?.to_owned(), failure["piece"].as_u64()?)));
+    let (log, mark) = (gateway.log(), format!("a node gave wrong shares node=\"{node}\" segment="));
+    let told = log.lines().filter_map(|line| line.split_once(&mark)).filter_map(|(_, rest)| {
+        let (segment, rest) = rest.split_once(" piece=")?;
+        Some((segment.to_owned(), rest.split(' ').next()?.parse().ok()?))
+    });
+    audited.chain(told).collect()
 }

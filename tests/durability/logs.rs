@@ -22,11 +22,6 @@ impl Found {
         self.header.length.into()
     }
 
-    /// The piece's id, which nobody else gives away.
-    pub fn id(&self) -> String {
-        self.header.id.to_string()
-    }
-
     /// How many shares it has.
     pub fn shares(&self) -> u64 {
         self.length().div_ceil(SHARE_BYTES)

@@ -144,6 +144,13 @@ impl Gateway {
         nodes
     }
 
+    /// `cairn worker run --once --audit-all`: its exit code and its report.
+    pub fn audit_all(&self) -> (Option<i32>, Value) {
+        let words = ["worker", "run", "--once", "--audit-all"];
+        let ended = self.operator(&words).arg("--json").limit_seconds(180).outcome();
+        (ended.status.code(), parsed(&ended))
+    }
+
     /// Warnings and errors in any log of its folder that hold none of these.
     pub fn complaints(&self, expected: &[&str]) -> Vec<String> {
         let entries = std::fs::read_dir(self.work.path()).expect("the gateway's folder").flatten();

@@ -8,6 +8,7 @@ mod support;
 #[path = "../support/postgres.rs"]
 mod postgres;
 
+mod audits;
 mod disk;
 mod growing;
 mod health;

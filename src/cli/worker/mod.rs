@@ -16,14 +16,17 @@ use super::{Failure, database};
 /// share of the work; it may come, go and be run several times. It needs the
 /// cluster's PostgreSQL and its secret.
 #[derive(Debug, clap::Args)]
-#[command(args_conflicts_with_subcommands = true, after_help = "\
+#[command(
+    args_conflicts_with_subcommands = true,
+    after_help = "\
 Examples:
   cairn worker run --once --data /srv/cairn    # one full pass by the process that runs there
   cairn worker --data /srv/worker --metadata-file database --cluster-key-file cluster.key --door-name 10.0.0.7:9100
   CAIRN_DATA=/data CAIRN_METADATA_FILE=/run/secrets/database CAIRN_CLUSTER_KEY_FILE=/run/secrets/cluster.key \\
       CAIRN_DOOR_NAME='{address}:9100' cairn worker
 
-Ctrl-C or SIGTERM finishes what is in flight, for 10 s at most; a second one ends at once.")]
+Ctrl-C or SIGTERM finishes what is in flight, for 10 s at most; a second one ends at once."
+)]
 pub(super) struct Arguments {
     #[command(subcommand)]
     command: Option<Command>,
