@@ -52,7 +52,7 @@ fn run(drill: &str, scheme: &Scheme, rounds: &[[usize; 2]]) {
     let mut nodes = gateway.nodes(2 * scheme.total);
     let token = gateway.token(&["--uses", "unlimited"]);
     let load =
-        Load::start_with(&[gateway.client()], "deaths", 3, &Terms { sizes: &LARGER_SIZES, seed, may_fail: false });
+        Load::start_with(&[gateway.client()], "deaths", 3, &terms);
     load.wait_for(200, &[0], SOON);
     let (mut figures, mut dead) = (Figures::default(), 0);
     for (round, deaths) in rounds.iter().enumerate() {

@@ -47,8 +47,9 @@ fn one_share_in_a_hundred_rots_and_every_read_is_right() {
     let (code, report) = gateway.audit_all();
     let nothing = ["shares_wrong", "pieces_missing"].map(|name| report[name].as_u64());
     assert_eq!((code, nothing), (Some(0), [Some(0); 2]), "{report:#}");
-    let repaired = gateway.json(&["status"])["segments"]["pieces_repaired"].as_u64();
-    assert_eq!(repaired, Some(pieces), "as many were made anew as were rotten");
+    let status = gateway.json(&["status"]);
+    let (segments, margins) = (&status["segments"]["segments"], &status["segments"]["by_margin"]);
+    assert_eq!(&margins["3"], segments, "every segment has all of its six pieces: {margins:#}");
     objects.check(&gateway);
     gateway.wait_status("all is well", |status| is_whole(status, 0));
     let mut figures = Figures { acknowledged: 40, reads: 80, ..Figures::default() };

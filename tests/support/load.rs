@@ -50,6 +50,8 @@ pub struct Terms {
     pub sizes: &'static [u64],
     /// Of its dice.
     pub seed: u64,
+    /// How long each writer waits after a request: repair yields to clients that never do.
+    pub rest: Duration,
     /// Whether "internal error" is an answer that fits: a disk fails.
     pub may_fail: bool,
 }
@@ -57,7 +59,7 @@ pub struct Terms {
 impl Terms {
     /// Small objects, dice of its own, and no excuse.
     pub fn of(drill: &str) -> Self {
-        Self { sizes: &SIZES, seed: seed(drill), may_fail: false }
+        Self { sizes: &SIZES, seed: seed(drill), rest: Duration::ZERO, may_fail: false }
     }
 }
 
@@ -156,6 +158,7 @@ struct Writer {
     bodies: Vec<Arc<Vec<u8>>>,
     written: u64,
     may_fail: bool,
+    rest: Duration,
     book: Book,
 }
 
@@ -172,6 +175,7 @@ impl Writer {
             bodies,
             written: 0,
             may_fail: terms.may_fail,
+            rest: terms.rest,
             book,
         }
     }
@@ -186,9 +190,7 @@ impl Writer {
             (60..90, Some(key)) => self.get(&key),
             (_, Some(_)) => self.list(),
         };
-        if outcome != Outcome::Good {
-            std::thread::sleep(PAUSE);
-        }
+        std::thread::sleep(if outcome == Outcome::Good { self.rest } else { PAUSE });
     }
 
     fn put(&mut self, key: String) -> Outcome {
