@@ -35,6 +35,9 @@ pub enum Audited {
     Declined,
     /// It did not answer in time. The same.
     Late,
+    /// That the piece is lost was known: what is wrong with it is kept, and
+    /// its node has paid for it.
+    Known,
 }
 
 /// A piece that was audited.
@@ -140,6 +143,10 @@ async fn record(
             Audited::Told(answer) => Some(answer),
             Audited::Declined => strike(tx, piece, Answer::Refused, now).await?,
             Audited::Late => strike(tx, piece, Answer::Silent, now).await?,
+            Audited::Known => {
+                failures.extend(faults(piece, Answer::Wrong));
+                None
+            }
         };
         let Some(answer) = answer else { continue };
         close(tx, piece).await?;

@@ -177,7 +177,7 @@ impl HealthLoop {
         }
         // Its pass begins from the first segment, and knows what it is for.
         self.begin_anew();
-        self.watch.tally().nodes.clear();
+        self.watch.tally(view.audit_all).nodes.clear();
         tracing::info!(audit_all = view.audit_all, "a full pass was asked for");
         self.runs.once = Some(Once {
             run: asked.run,
@@ -244,7 +244,7 @@ impl HealthLoop {
 
     fn worker_report(&self, once: &Once) -> WorkerReport {
         let health = self.watch.latest();
-        let tally = self.watch.tally().clone();
+        let tally = self.watch.tally(once.audit_all).clone();
         let (total, fleet) = (tally.total(), self.repairer.transfer.fleet());
         let is_wrong = |node: &NodeTally| NodeTally { shares_checked: 0, ..*node } != NodeTally::default();
         let unreachable = |node: &&NodeTally| node.pieces_unreachable + node.pieces_unanswered > 0;

@@ -96,6 +96,7 @@ struct Shared {
     /// Segments of which good shares were looked for in vain.
     beyond: Mutex<Beyond>,
     tally: Mutex<Tally>,
+    thorough_tally: Mutex<Tally>,
     /// Whether what was known of damage before this process is known again.
     ready: AtomicBool,
 }
@@ -142,6 +143,7 @@ impl HealthWatch {
             elsewhere: Mutex::default(),
             beyond: Mutex::default(),
             tally: Mutex::default(),
+            thorough_tally: Mutex::default(),
             ready: AtomicBool::new(false),
         }))
     }
@@ -241,9 +243,11 @@ impl HealthWatch {
         self.0.beyond.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// What audits by this process have found.
-    pub(super) fn tally(&self) -> MutexGuard<'_, Tally> {
-        self.0.tally.lock().unwrap_or_else(PoisonError::into_inner)
+    /// What audits by this process have found: of shares that were drawn, or
+    /// in a thorough pass, which counts each share once.
+    pub(super) fn tally(&self, thorough: bool) -> MutexGuard<'_, Tally> {
+        let tally = if thorough { &self.0.thorough_tally } else { &self.0.tally };
+        tally.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What this process calls itself in the database.

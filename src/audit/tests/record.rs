@@ -38,8 +38,10 @@ fn a_node_that_keeps_nine_tenths_is_found_after_the_stated_number_of_audits() {
     let (suspended, disqualified) = (quantile95(Verdict::Suspended, 0.1), quantile95(Verdict::Disqualified, 0.1));
     assert!((250..=300).contains(&suspended), "suspended: {suspended}");
     assert!((400..=520).contains(&disqualified), "disqualified: {disqualified}");
-    assert_eq!(quantile95(Verdict::Disqualified, 1.0), 26, "one that keeps nothing");
-    assert!(quantile95(Verdict::Disqualified, 0.5) < 80, "one that keeps half");
+    let of = |wrong| (quantile95(Verdict::Suspended, wrong), quantile95(Verdict::Disqualified, wrong));
+    assert_eq!(of(1.0), (16, 26), "one that keeps nothing");
+    let half = of(0.5);
+    assert!(half.0 <= 50 && half.1 <= 80, "one that keeps half: {half:?}");
 }
 
 #[test]

@@ -153,7 +153,18 @@ async fn ask_some(scene: &Scene, batch: Vec<FollowUp>) -> Result<bool, MetadataE
     }
     let asked = there.iter().filter_map(|question| Some(ask_one(scene, row_of(question)?, question)));
     let pieces: Vec<Option<AuditedPiece>> = futures_util::future::join_all(asked).await;
-    scene.record(pieces.into_iter().flatten().collect()).await
+    scene.record(without_our_outage(pieces.into_iter().flatten().collect())).await
+}
+
+/// Where most of several nodes answer too late at once, it is our own line or
+/// machine, and nobody's silence counts.
+fn without_our_outage(mut pieces: Vec<AuditedPiece>) -> Vec<AuditedPiece> {
+    let is_late = |piece: &AuditedPiece| piece.audited == Audited::Late;
+    let late = pieces.iter().filter(|piece| is_late(piece)).count();
+    if late > 1 && 2 * late > pieces.len() {
+        pieces.retain(|piece| !is_late(piece));
+    }
+    pieces
 }
 
 /// One share from one node. None if it is away.
@@ -179,7 +190,7 @@ async fn ask_one(scene: &Scene, row: &SegmentRow, question: &FollowUp) -> Option
 
 /// Adds to what was found at a node.
 fn count(scene: &Scene, place: PiecePlace, asked: &Asked) {
-    let mut tally = scene.watch.tally();
+    let mut tally = scene.watch.tally(scene.thorough);
     let node = tally.of(place.node);
     match asked {
         Asked::Shares(right) => {
@@ -203,8 +214,7 @@ impl Auditor {
         let mut found = false;
         for row in rows {
             let Ok(reader) = SegmentReader::new(scene.transfer.clone(), row.clone()) else { continue };
-            let places = row.pieces.iter().filter(|place| !is_known(scene, &self.losses, row.segment, place));
-            let places: Vec<PiecePlace> = places.copied().collect();
+            let places = row.pieces.clone();
             let unanswered = &self.thorough.unanswered;
             let asked = stream::iter(places).map(|place| {
                 let (reader, skip) =
@@ -216,8 +226,14 @@ impl Auditor {
                 continue;
             }
             asked.iter().for_each(|(place, asked)| self.note(scene, *place, asked));
-            let pieces = asked.into_iter().filter_map(|(place, asked)| whole(scene, row.segment, place, asked));
-            found |= scene.record(pieces.collect()).await?;
+            let losses = scene.watch.losses();
+            let piece = |(place, asked)| {
+                let piece = whole(scene, row.segment, place, asked)?;
+                let known = is_known(scene, &losses, row.segment, &place);
+                Some(if known { AuditedPiece { audited: Audited::Known, ..piece } } else { piece })
+            };
+            let pieces = asked.into_iter().filter_map(piece);
+            found |= scene.record(without_our_outage(pieces.collect())).await?;
         }
         Ok(found)
     }
@@ -250,7 +266,12 @@ fn is_rows_fault(row: &SegmentRow, asked: &[(PiecePlace, Asked)]) -> bool {
 
 /// All shares of a piece, in memory that is reserved as any reader's.
 async fn ask_whole(scene: &Scene, reader: &SegmentReader, place: PiecePlace) -> Asked {
-    let Ok(_memory) = scene.transfer.budget().read.reserve(reader.piece_bytes()).await else { return Asked::Late };
+    // However long users need it: that is nothing the node could be blamed for.
+    let _memory = loop {
+        if let Ok(memory) = scene.transfer.budget().read.reserve(reader.piece_bytes()).await {
+            break memory;
+        }
+    };
     let mut all = Vec::with_capacity(usize::from(reader.stripes()));
     for part in reader.parts() {
         match scene.ask(reader, place, part).await {

@@ -81,7 +81,9 @@ async fn every_share_is_checked_and_each_that_was_changed_is_found_and_made_good
         .collect();
     assert!(!listed.is_empty());
     flip(town.nodes[1].dir(), listed.iter().flat_map(|id| [bodies[id] + 100, bodies[id] + 5 * RECORD + 100]));
-    town.check().await;
+    // One is known already: it is asked for all the same, and does not weigh in the record again.
+    town.metadata.write(RecordDamage { node: 2, pieces: vec![listed[0]] }).await.unwrap();
+    town.health.watch().add_damaged(2, [listed[0]]);
     let report = town.once(true).await;
     let wrong = 2 * listed.len() as u64;
     assert_eq!((report.shares_wrong, report.pieces_wrong), (wrong, listed.len() as u64), "{report:?}");
@@ -117,10 +119,10 @@ async fn shares_that_are_wrong_everywhere_cost_nothing_while_each_stripe_has_eno
             }),
         );
     }
-    town.check().await;
     let report = town.once(true).await;
     let pieces: u64 = rows.iter().map(|row| row.pieces.len() as u64).sum();
     assert_eq!((report.shares_wrong, report.pieces_wrong), (pieces, pieces));
+    town.check().await;
     assert_eq!((report.segments_lost, report.segments_unreadable, report.segments_degraded), (0, 0, 0), "{report:?}");
     let report = town.once(true).await;
     assert_eq!(report.shares_wrong, 0, "{report:?}");
@@ -166,11 +168,10 @@ async fn shares_are_drawn_in_every_pass_and_who_is_away_has_failed_nothing() {
     }
     let audits = records(&town).await;
     assert!(audits.iter().all(|audit| audit.record.failed == 0), "{audits:?}");
-    assert_eq!(town.metadata.read(ListFollowUps).await.unwrap(), []);
     let before = audits.iter().find(|audit| audit.node == 4).map(|audit| audit.record.audits);
     town.settle().await;
     let after = records(&town).await.iter().find(|audit| audit.node == 4).map(|audit| audit.record.audits);
-    assert_eq!(before, after);
+    assert_eq!(before, after, "a question that it left open as it went is not a failure");
     town.close().await;
 }
 
@@ -240,5 +241,23 @@ async fn a_pass_that_is_under_way_is_joined() {
     }
     let third = ask_once(&town.metadata, &Env::real(), false).await.unwrap();
     assert!(!third.joined && third.run != first.run, "that one has ended");
+    town.close().await;
+}
+
+/// The same, for readers: nobody has repaired anything yet.
+#[tokio::test(flavor = "multi_thread")]
+async fn shares_that_are_wrong_everywhere_are_read_around() {
+    let mut town = Town::new(4, "2/2/3/4").await;
+    town.put(2).await;
+    let rows = town.segments().await;
+    for (at, node) in town.nodes.iter().enumerate() {
+        let bodies = bodies(node.dir());
+        for row in &rows {
+            let Some(place) = row.pieces.iter().find(|place| place.node == at as u32 + 1) else { continue };
+            let id = town.transfer.piece_id(row.segment, place).unwrap();
+            flip(node.dir(), [bodies[&id] + u64::from(place.piece.0) * RECORD + 9]);
+        }
+    }
+    town.check().await;
     town.close().await;
 }
