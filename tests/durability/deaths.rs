@@ -51,9 +51,9 @@ fn run(drill: &str, scheme: &Scheme, rounds: &[[usize; 2]]) {
     let gateway = Gateway::start(&["--scheme", scheme.text, "--offline-after", "3s"]);
     let mut nodes = gateway.nodes(2 * scheme.total);
     let token = gateway.token(&["--uses", "unlimited"]);
-    let load =
-        Load::start_with(&[gateway.client()], "deaths", 3, &terms);
-    load.wait_for(200, &[0], SOON);
+    let terms = Terms { sizes: &LARGER_SIZES, seed, rest: Duration::from_millis(150), may_fail: false };
+    let load = Load::start_with(&[gateway.client()], "deaths", 3, &terms);
+    load.wait_for(80, &[0], SOON);
     let (mut figures, mut dead) = (Figures::default(), 0);
     for (round, deaths) in rounds.iter().enumerate() {
         for deaths in *deaths {
@@ -89,7 +89,7 @@ fn die(nodes: impl Iterator<Item = Node>) {
 
 fn wait_whole(gateway: &Gateway, dead: u64, figures: &mut Figures) {
     let mut status = gateway.json(&["status"]);
-    let whole = poll(SOON, Duration::from_millis(250), || {
+    let whole = poll(2 * SOON, Duration::from_millis(250), || {
         status = gateway.json(&["status"]);
         figures.lost = figures.lost.max(status["segments"]["lost"].as_u64().unwrap_or(0));
         is_whole(&status, dead).then_some(())

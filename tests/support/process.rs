@@ -259,7 +259,7 @@ fn is_frozen(pid: u32) -> bool {
 /// One that has ended meanwhile stands still, too.
 fn is_stopped(stat: &Path) -> bool {
     let stat = std::fs::read_to_string(stat);
-    stat.map_or(true, |stat| stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with(['T', 'Z'])))
+    stat.map_or(true, |stat| stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with(['T', 't', 'Z'])))
 }
 
 /// A child and the processes it started.
