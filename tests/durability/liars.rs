@@ -9,6 +9,7 @@ use rustix::process::Signal;
 
 use super::figures::{Figures, blamed, is_whole};
 use super::logs::{Found, pieces};
+use crate::support::cairn::tell;
 use crate::support::community::{Gateway, Node, Objects};
 
 const NODES: usize = 8;
@@ -70,10 +71,10 @@ fn lie(what: &str, lie: impl Fn(&[Found]) -> u64) {
     // A node that is disqualified meanwhile is not asked for the rest, which counts as lost.
     let (row, found) = (gateway.row(&id), blamed(&gateway, &id).len() as u64);
     let integrity = gateway.json(&["nodes", "show", &id])["audits"]["integrity"].clone();
-    println!(
+    tell(&format!(
         "a node that kept {what}: {found} of {lied} pieces seen through; then {}, integrity {integrity}",
         row["verdict"]
-    );
+    ));
     assert!(found <= lied && (found == lied || row["verdict"] == "disqualified"), "{found} of {lied}: {row:#}");
     gateway.wait_status("its pieces are elsewhere", |status| is_whole(status, 0));
     liar.stop(Signal::KILL);

@@ -15,6 +15,7 @@ use rustix::process::Signal;
 
 use super::figures::Figures;
 use super::writer::{BUCKET, Done, Race, Writer, settle_race, verify};
+use crate::support::cairn::tell;
 use crate::support::community::{Gateway, Node};
 use crate::support::disk::{Disk, cut};
 use crate::support::workdir::WorkDir;
@@ -145,7 +146,7 @@ impl Drill {
     fn end(self) {
         let Self { gateway, mut nodes, figures, refused, disks, .. } = self;
         figures.show("power", &gateway);
-        println!("power: {refused} writes were refused or not answered");
+        tell(&format!("power: {refused} writes were refused or not answered"));
         for row in gateway.rows() {
             assert_eq!(row["rollbacks"], 0, "a node went behind what it had shown: {row:#}");
         }

@@ -44,7 +44,7 @@ struct Plain;
 
 impl HttpConnector for Plain {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        HttpConnectorFuture::new(async move { transmit(request).await.map_err(|error| ConnectorError::io(error)) })
+        HttpConnectorFuture::new(async move { transmit(request).await.map_err(ConnectorError::io) })
     }
 }
 
