@@ -1,6 +1,6 @@
 //! A gateway that was down for longer than nodes may be away: when it is back
 //! it repairs nothing because of that. Hours are seconds here: nodes count as away
-//! after twenty of them, and it is down for longer. Less would be another case:
+//! after thirty-five of them, and it is down for longer. Less would be another case:
 //! nodes try the door ever more seldom, and so come back about as long after
 //! it as it was away, though never later than half a minute.
 
@@ -11,11 +11,11 @@ use rustix::process::Signal;
 use super::figures::{Figures, is_whole};
 use crate::support::community::{Gateway, Objects};
 
-const AWAY: Duration = Duration::from_secs(20);
+const AWAY: Duration = Duration::from_secs(35);
 
 #[test]
 fn a_gateway_that_was_away_for_long_starts_no_storm_of_repairs() {
-    let mut gateway = Gateway::start(&["--scheme", "3/4/5/6", "--offline-after", "20s"]);
+    let mut gateway = Gateway::start(&["--scheme", "3/4/5/6", "--offline-after", "35s"]);
     let nodes = gateway.nodes(8);
     let objects = Objects::put(&gateway, "kept", 2);
     let mut figures = Figures { acknowledged: 10, ..Figures::default() };
