@@ -141,7 +141,9 @@ impl Cluster {
             background.spawn(registration.keep(shutdown.clone()));
         }
         let only_hears = kind == Kind::Gateway && !config.workers;
-        let work = Work { metadata: &metadata, transfer: &transfer, epochs: &epochs, env: &env, only_hears };
+        let offline_after = config.offline_after.0;
+        let work =
+            Work { metadata: &metadata, transfer: &transfer, epochs: &epochs, env: &env, only_hears, offline_after };
         let health = work.begin(&shutdown, &mut background);
         let url = s3.as_ref().and_then(|s3| announce::url(config, &s3.listener));
         let live = Live { transfer: transfer.clone(), health: health.clone(), s3: url, stage: stage.clone() };
@@ -208,13 +210,15 @@ struct Work<'a> {
     env: &'a Env,
     /// Whether other processes do it, and this one only hears of it.
     only_hears: bool,
+    offline_after: Duration,
 }
 
 impl Work<'_> {
     /// Starts all of them.
     fn begin(&self, shutdown: &Shutdown, background: &mut JoinSet<()>) -> HealthWatch {
         let (metadata, transfer) = (self.metadata, self.transfer);
-        let tuning = HealthTuning { only_hears: self.only_hears, ..HealthTuning::default() };
+        let (only_hears, offline_after) = (self.only_hears, self.offline_after);
+        let tuning = HealthTuning { only_hears, offline_after, ..HealthTuning::default() };
         let health = HealthLoop::new(metadata.clone(), transfer.clone(), self.epochs.clone(), self.env.clone(), tuning);
         let watch = health.watch();
         let nodes = NodeWatch::new(metadata.clone(), transfer.clone(), watch.clone(), self.env.clone());

@@ -98,6 +98,10 @@ fn nodes(status: &StatusView) -> String {
             parts.push(format!("{count} {word}"));
         }
     }
+    let away = status.segments.as_ref().map_or(0, |segments| segments.nodes_away);
+    if away > 0 {
+        parts.push(format!("{away} away for so long that repair makes up for them"));
+    }
     parts.push(text::counted(nodes.domains as u64, "failure domain"));
     format!("{} {}", text::bar(nodes.connected as u64, nodes.members as u64, BAR), parts.join(", "))
 }

@@ -111,6 +111,12 @@ impl Census {
         connected.map(|(node, _)| *node).collect()
     }
 
+    /// How many members were not seen for so long that their pieces count as
+    /// missing.
+    pub(super) fn away(&self) -> u64 {
+        self.nodes.values().filter(|facts| facts.state.is_member() && !facts.present).count() as u64
+    }
+
     /// The nodes of a domain, by number.
     pub(super) fn nodes_in(&self, domain: u64) -> Vec<u32> {
         let members = self.nodes.iter().filter(|(_, facts)| facts.state.is_member() && facts.domain == domain);

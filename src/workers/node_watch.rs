@@ -158,7 +158,9 @@ impl NodeWatch {
         let there = |look: &Look| look.status.is_some() || elsewhere.contains(&look.row.number);
         let members = looks.iter().filter(|look| look.row.state.is_member());
         let members: Vec<(u32, bool)> = members.map(|look| (look.row.number, there(look))).collect();
-        self.watch.presence().look(self.env.uptime(), &members);
+        if self.watch.presence().look(self.env.uptime(), &members) {
+            self.watch.wake();
+        }
         let waiting = self.watch.report().queue > 0;
         for look in looks {
             let (row, there) = (&look.row, there(look));

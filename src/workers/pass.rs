@@ -26,6 +26,8 @@ pub(super) struct Pass {
     pub(super) after: Option<SegmentId>,
     /// Nodes that no upload could reach any more when it began.
     drained: HashMap<u32, Epoch>,
+    /// Members whose pieces counted as missing when it began.
+    away: u64,
     segments: u64,
     by_margin: BTreeMap<i64, u64>,
     degraded: u64,
@@ -40,11 +42,12 @@ pub(super) struct Pass {
 }
 
 impl Pass {
-    pub(super) fn begin(drained: HashMap<u32, Epoch>) -> Self {
+    pub(super) fn begin(drained: HashMap<u32, Epoch>, away: u64) -> Self {
         Self {
             begun: Instant::now(),
             after: None,
             drained,
+            away,
             segments: 0,
             by_margin: BTreeMap::new(),
             degraded: 0,
@@ -108,6 +111,7 @@ impl Pass {
         report.healthy = self.segments - self.degraded - self.unhealthy();
         report.unreadable = self.unreadable;
         report.lost = self.lost;
+        report.nodes_away = self.away;
         report.lost_segments.clone_from(&self.lost_segments);
         report.unreadable_segments.clone_from(&self.unreadable_segments);
         report.if_one_more_domain_dies = one_more.unwrap_or_default();

@@ -27,8 +27,10 @@ impl Presence {
     }
 
     /// A look at all members, each with whether it is connected. A node that
-    /// is looked at for the first time counts as just seen.
-    pub(super) fn look(&mut self, uptime: Duration, members: &[(u32, bool)]) {
+    /// is looked at for the first time counts as just seen. Answers whether any
+    /// of them counts as away since this look.
+    pub(super) fn look(&mut self, uptime: Duration, members: &[(u32, bool)]) -> bool {
+        let present: Vec<u32> = members.iter().map(|(node, _)| *node).filter(|node| self.is_present(*node)).collect();
         let passed = self.looked.map_or(Duration::ZERO, |looked| uptime.saturating_sub(looked)).min(LOOK_MAX);
         self.looked = Some(uptime);
         let expected = members.iter().filter(|(node, _)| self.is_present(*node));
@@ -44,6 +46,7 @@ impl Presence {
         }
         let members: HashSet<u32> = members.iter().map(|(node, _)| *node).collect();
         self.seen.retain(|node, _| members.contains(node));
+        present.into_iter().any(|node| !self.is_present(node))
     }
 
     /// Whether a node counts as there.
@@ -64,6 +67,19 @@ mod tests {
             *uptime += 2;
             presence.look(Duration::from_secs(*uptime), members);
         }
+    }
+
+    #[test]
+    fn a_look_says_when_a_node_begins_to_count_as_away_and_only_then() {
+        let mut presence = presence();
+        let members = |up| [(1, true), (2, true), (3, up)];
+        let mut said = Vec::new();
+        for uptime in (0..5 * HOUR).step_by(2) {
+            if presence.look(Duration::from_secs(uptime), &members(uptime == 0)) {
+                said.push(uptime);
+            }
+        }
+        assert_eq!(said, [4 * HOUR]);
     }
 
     fn presence() -> Presence {

@@ -40,6 +40,10 @@ pub struct HealthReport {
     pub unreadable: u64,
     /// Segments of which fewer pieces than are required are left anywhere.
     pub lost: u64,
+    /// Members that were away for so long, when the pass began, that their
+    /// pieces counted as missing in it.
+    #[serde(default)]
+    pub nodes_away: u64,
     /// What would become unreadable if one more failure domain died.
     pub if_one_more_domain_dies: OneMore,
     /// Segments that wait for repair or are being repaired.

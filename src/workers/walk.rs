@@ -144,7 +144,7 @@ impl HealthLoop {
         for observer in &mut self.observers {
             observer.begin(&scene).await?;
         }
-        self.walk.pass = Some(Pass::begin(drained));
+        self.walk.pass = Some(Pass::begin(drained, census.away()));
         self.walk.hope = census.domains != self.walk.domains;
         self.walk.domains.clone_from(&census.domains);
         (self.walk.dropped, self.walk.changed, self.walk.done) = (0, false, self.done());

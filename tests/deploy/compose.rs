@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::load::{Load, figures};
 use crate::stack::Stack;
 use crate::support::cairn::{Access, tell};
 use crate::support::client::Client;
 use crate::support::data::{random, sha256};
+use crate::support::load::{Load, figures};
 
 /// How long a gateway that a test has killed may be missed.
 const BACK_WITHIN: Duration = Duration::from_secs(90);

@@ -18,12 +18,6 @@ mod machine;
 mod built;
 mod document;
 mod engine;
-#[allow(dead_code, reason = "shared with other suites, which use more of it")]
-#[path = "../durability/ledger.rs"]
-mod ledger;
-#[allow(dead_code, reason = "shared with other suites, which use more of it")]
-#[path = "../gateways/load.rs"]
-mod load;
 mod machines;
 mod stack;
 

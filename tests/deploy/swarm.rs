@@ -12,10 +12,10 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::built;
-use crate::load::{Load, figures};
 use crate::machines::{Machine, Machines};
 use crate::support::cairn::{Access, tell};
 use crate::support::client::Client;
+use crate::support::load::{Load, figures};
 use crate::support::poll;
 use crate::support::process::Outcome;
 

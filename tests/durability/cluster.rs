@@ -122,14 +122,6 @@ pub fn invocation(folder: &Path, data: &Path, arguments: &[&str]) -> Invocation 
         .args(arguments.iter().map(OsStr::new))
 }
 
-/// The seed of a drill: `CAIRN_TEST_SEED`, or a fresh one that is printed.
-pub fn seed(drill: &str) -> u64 {
-    let set = std::env::var("CAIRN_TEST_SEED").ok().and_then(|seed| seed.parse().ok());
-    let seed = set.unwrap_or_else(rand::random);
-    tell(&format!("{drill}: CAIRN_TEST_SEED={seed}"));
-    seed
-}
-
 impl Drop for Cluster {
     fn drop(&mut self) {
         if std::thread::panicking() {

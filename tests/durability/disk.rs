@@ -6,9 +6,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::cluster::{Cluster, invocation};
-use super::ledger::{Ledger, TOKEN, Version};
 use crate::support::client::{Body, Call, Client, between};
 use crate::support::data::random;
+use crate::support::ledger::{Ledger, TOKEN, Version};
 use crate::support::mount::{Mount, fill};
 use crate::support::poll;
 use crate::support::workdir::WorkDir;

@@ -13,10 +13,11 @@ use rand::rngs::SmallRng;
 use rand::seq::{IndexedRandom as _, SliceRandom as _};
 use rand::{Rng as _, RngCore as _, SeedableRng as _};
 
-use super::cluster::{Cluster, seed};
-use super::ledger::{TOKEN, Version};
+use super::cluster::Cluster;
 use crate::support::cairn::tell;
 use crate::support::client::{Body, Call, Client, between};
+use crate::support::ledger::{TOKEN, Version};
+use crate::support::seed;
 use crate::support::workdir::WorkDir;
 
 const BUCKET: &str = "/folders";

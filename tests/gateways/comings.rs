@@ -4,10 +4,10 @@
 use std::time::{Duration, Instant};
 
 use crate::cluster::{Cluster, NODES, Node, SOON, fresh_database};
-use crate::load::{Load, Outcome, figures};
 use crate::postgres::Server;
 use crate::support::client::{Body, Call, between};
 use crate::support::data::random;
+use crate::support::load::{Load, Outcome, figures};
 use crate::support::poll;
 
 /// Longer than the database keeps a transaction that does nothing.

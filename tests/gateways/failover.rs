@@ -4,9 +4,9 @@
 use std::time::{Duration, Instant};
 
 use crate::cluster::{Cluster, PASSWORD, ROLE, SOON, fresh_database};
-use crate::load::{Load, Outcome, figures};
 use crate::postgres::Server;
 use crate::support::client::Client;
+use crate::support::load::{Load, Outcome, figures};
 use crate::support::poll;
 
 /// So soon after the promotion every gateway answers well again.

@@ -11,9 +11,6 @@ mod postgres;
 mod support;
 
 mod cluster;
-#[path = "../durability/ledger.rs"]
-mod ledger;
-mod load;
 #[path = "../s3/kit/sdk.rs"]
 mod sdk;
 mod shared;

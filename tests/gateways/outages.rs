@@ -5,9 +5,9 @@
 use std::time::{Duration, Instant};
 
 use crate::cluster::{Cluster, Node, SOON, fresh_database};
-use crate::load::{Entry, Load, Outcome, figures};
 use crate::postgres::Server;
 use crate::support::client::{Call, Client, between};
+use crate::support::load::{Entry, Load, Outcome, figures};
 
 const BOTH: [usize; 2] = [0, 1];
 /// An outage that is longer than any request waits.

@@ -5,10 +5,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::cluster::{Cluster, PASSWORD, ROLE, SOON, fresh_database};
-use crate::load::{Load, Outcome, figures};
 use crate::postgres::Server;
 use crate::support::client::{Client, between};
 use crate::support::data::random;
+use crate::support::load::{Load, Outcome, figures};
 use crate::support::mount::{Mount, fill};
 use crate::support::poll;
 use crate::support::workdir::WorkDir;

@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::cluster::{Cluster, name};
-use crate::load::{Load, Outcome, figures};
 use crate::s3::S3;
 use crate::storage::NAMESPACE;
 use crate::support::cairn::tell;
+use crate::support::load::{Load, Outcome, figures};
 
 const WRITERS: u64 = 4;
 const LIMIT: Duration = Duration::from_secs(60);

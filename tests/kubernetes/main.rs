@@ -21,13 +21,6 @@ mod machine;
 #[path = "../deploy/engine.rs"]
 mod engine;
 
-#[allow(dead_code, reason = "shared with the suite `durability`, which uses more of it")]
-#[path = "../durability/ledger.rs"]
-mod ledger;
-#[allow(dead_code, reason = "shared with the suite `gateways`, which uses more of it")]
-#[path = "../gateways/load.rs"]
-mod load;
-
 mod cluster;
 mod control;
 mod images;

@@ -10,7 +10,7 @@ use cairn::node::store::{PieceStore, StoreOptions};
 use cairn::types::{Epoch, PieceId};
 
 use crate::cluster::turn;
-use crate::load::{Load, Plan};
+use crate::support::load::{Load, Plan};
 use crate::support::workdir::WorkDir;
 
 /// No two changed bytes are further apart, so that every share has one.

@@ -4,8 +4,12 @@
 
 pub mod cairn;
 pub mod client;
+pub mod community;
 pub mod data;
+pub mod disk;
 pub mod http;
+pub mod ledger;
+pub mod load;
 pub mod mount;
 pub mod process;
 pub mod workdir;
@@ -25,6 +29,20 @@ pub fn poll<T>(limit: Duration, pause: Duration, mut ready: impl FnMut() -> Opti
         }
         std::thread::sleep(pause);
     }
+}
+
+/// The seed of a drill's dice: `CAIRN_TEST_SEED`, or a fresh one; it is printed.
+pub fn seed(drill: &str) -> u64 {
+    let set = std::env::var("CAIRN_TEST_SEED").ok().and_then(|seed| seed.parse().ok());
+    let seed = set.unwrap_or_else(|| u64::from(rand::random::<u32>()));
+    cairn::tell(&format!("{drill}: CAIRN_TEST_SEED={seed}"));
+    seed
+}
+
+/// How many rounds a drill goes: what the variable says, else `few`, which a
+/// run of all tests has time for.
+pub fn rounds(variable: &str, few: u32) -> u32 {
+    std::env::var(variable).ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(few)
 }
 
 /// A TCP port of 127.0.0.1 that was free a moment ago, for programs that

@@ -235,12 +235,31 @@ impl Daemon {
         self.group.send(signal);
     }
 
+    /// Stop it where it stands, all of its threads, until it is killed or told to go on.
+    pub fn freeze(&self) {
+        self.send(Signal::STOP);
+        let stands = || is_frozen(self.pid()).then_some(());
+        poll(Duration::from_secs(10), Duration::from_millis(1), stands).expect("a process stops when it is told to");
+    }
+
     /// Send `signal` and wait for the end. None when it does not end in time;
     /// it is killed then.
     pub fn stop(&mut self, signal: Signal, limit: Duration) -> Option<ExitStatus> {
         self.group.send(signal);
         self.group.wait(limit)
     }
+}
+
+/// Whether every thread of a process stands still.
+fn is_frozen(pid: u32) -> bool {
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task"));
+    threads.is_ok_and(|threads| threads.flatten().all(|thread| is_stopped(&thread.path().join("stat"))))
+}
+
+/// One that has ended meanwhile stands still, too.
+fn is_stopped(stat: &Path) -> bool {
+    let stat = std::fs::read_to_string(stat);
+    stat.map_or(true, |stat| stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with(['T', 't', 'Z'])))
 }
 
 /// A child and the processes it started.

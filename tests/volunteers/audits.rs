@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::community::{Gateway, Objects};
+use crate::support::community::{Gateway, Objects};
 use crate::support::process::Outcome;
 
 /// Bytes of a record's header in a log, and of a full share with its MAC.

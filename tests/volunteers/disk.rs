@@ -6,7 +6,7 @@ use std::time::Duration;
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::community::{Gateway, Node, Objects, SOON};
+use crate::support::community::{Gateway, Node, Objects, SOON};
 use crate::support::mount::{Mount, fill};
 use crate::support::poll;
 

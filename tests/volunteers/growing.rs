@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
-use crate::community::{Objects, SIZES};
 use crate::postgres::Server;
 use crate::support::cairn::Access;
 use crate::support::client::Client;
+use crate::support::community::{Objects, SIZES};
 use crate::support::process::{Daemon, Invocation};
 use crate::support::workdir::WorkDir;
 use crate::support::{data, free_port, poll};

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use rustix::process::Signal;
 
-use crate::community::{Gateway, Objects};
+use crate::support::community::{Gateway, Objects};
 
 /// Changes bytes in the middle of every log.
 fn spoil(dir: &Path) {

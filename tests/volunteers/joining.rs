@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
-use crate::community::{Gateway, Node, Objects, SOON};
+use crate::support::community::{Gateway, Node, Objects, SOON};
 use crate::support::poll;
 
 /// A node that is told to go away ends with a sentence.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
-use crate::community::{Gateway, Objects, SOON};
+use crate::support::community::{Gateway, Objects, SOON};
 use crate::support::poll;
 
 #[test]

@@ -9,8 +9,6 @@ mod support;
 mod postgres;
 
 mod audits;
-mod community;
-
 mod disk;
 mod growing;
 mod health;

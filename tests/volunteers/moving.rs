@@ -7,8 +7,8 @@ use std::time::Duration;
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::community::{Gateway, Objects};
 use crate::postgres::{PASSWORD, Server};
+use crate::support::community::{Gateway, Objects};
 use crate::support::process::{Invocation, Outcome};
 use crate::support::workdir::WorkDir;
 

@@ -2,7 +2,7 @@
 
 use rustix::process::Signal;
 
-use crate::community::{Gateway, Objects};
+use crate::support::community::{Gateway, Objects};
 use crate::support::process::Invocation;
 
 #[test]

@@ -206,6 +206,14 @@ settings! {
     /// How many failure domains must have joined before objects are taken.
     min_nodes: Option<NodeCount>, &[Gateway, Worker], "N", Unset("what the scheme needs");
 
+    /// How long a node may be away before its pieces count as missing and are
+    /// made anew on others.
+    ///
+    /// Only time counts in which this process ran and most nodes were there. A
+    /// short time repairs soon, and also what a node that merely restarts would
+    /// have brought back.
+    offline_after: Wait, &[Up, Gateway, Worker], "TIME", Value("4h");
+
     /// The redundancy scheme: required/repair/optimal/total pieces.
     ///
     /// A write uploads N pieces and is acknowledged when O are on disk; repair

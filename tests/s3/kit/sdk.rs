@@ -15,14 +15,25 @@ use crate::support::cairn::Access;
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// A client that never tries again: a test wants to see each answer.
+#[allow(dead_code, reason = "each suite is a binary of its own and uses a part of this")]
 pub fn client(access: &Access) -> Client {
+    configured(access, RetryConfig::disabled())
+}
+
+/// A client that tries so many times, as those of people do.
+#[allow(dead_code, reason = "each suite is a binary of its own and uses a part of this")]
+pub fn patient_client(access: &Access, attempts: u32) -> Client {
+    configured(access, RetryConfig::standard().with_max_attempts(attempts))
+}
+
+fn configured(access: &Access, retries: RetryConfig) -> Client {
     let config = aws_sdk_s3::Config::builder()
         .behavior_version(BehaviorVersion::latest())
         .credentials_provider(Credentials::new(&access.key, &access.secret, None, None, "test"))
         .region(Region::new(access.region.clone()))
         .endpoint_url(&access.endpoint)
         .force_path_style(true)
-        .retry_config(RetryConfig::disabled())
+        .retry_config(retries)
         .http_client(http_client_fn(|_, _| SharedHttpConnector::new(Plain)))
         .build();
     Client::from_conf(config)
@@ -33,9 +44,7 @@ struct Plain;
 
 impl HttpConnector for Plain {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        HttpConnectorFuture::new(
-            async move { transmit(request).await.map_err(|error| ConnectorError::other(error, None)) },
-        )
+        HttpConnectorFuture::new(async move { transmit(request).await.map_err(ConnectorError::io) })
     }
 }
 

@@ -1,19 +1,18 @@
 //! A gateway and its volunteers' nodes, each a process with a folder.
 
-use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::sync::mpsc;
+use std::process::ExitStatus;
 use std::time::Duration;
 
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::support::cairn::Access;
-use crate::support::client::Client;
-use crate::support::data;
-use crate::support::process::{Daemon, Invocation, Outcome};
-use crate::support::workdir::WorkDir;
-use crate::support::{free_port, poll};
+use super::cairn::{Access, reports_trouble, without_colour};
+use super::client::Client;
+use super::data;
+use super::process::{Daemon, Invocation, Outcome};
+use super::workdir::WorkDir;
+use super::{free_port, poll};
 
 const CAIRN: &str = env!("CARGO_BIN_EXE_cairn");
 const READY_LIMIT: Duration = Duration::from_secs(60);
@@ -21,30 +20,68 @@ const STOP_LIMIT: Duration = Duration::from_secs(20);
 /// How long something may take that the cluster does by itself.
 pub const SOON: Duration = Duration::from_secs(60);
 
-/// A running gateway.
+/// A gateway with the worker in it, running or not.
 pub struct Gateway {
     work: WorkDir,
+    arguments: Vec<String>,
+    s3: u16,
+    door: u16,
+    starts: usize,
     daemon: Daemon,
     access: Access,
-    door: u16,
 }
 
 impl Gateway {
     /// Starts one on a fresh folder.
     pub fn start(arguments: &[&str]) -> Self {
-        let (work, door) = (WorkDir::new("gateway"), free_port());
-        let (daemon, access) = launch(&work, door, arguments);
-        Self { work, daemon, access, door }
+        Self::start_on(WorkDir::new("gateway"), arguments)
+    }
+
+    /// The same in this folder, in which its data directory may be a disk.
+    pub fn start_on(work: WorkDir, arguments: &[&str]) -> Self {
+        let (s3, door) = (free_port(), free_port());
+        let arguments: Vec<String> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+        let mut daemon = launch(&work, [s3, door], &arguments, 0);
+        let access = ready(&mut daemon);
+        Self { work, arguments, s3, door, starts: 1, daemon, access }
     }
 
     /// Stops it, kindly or not, and starts it again on the same folder.
     pub fn restart(&mut self, signal: Signal, arguments: &[&str]) {
-        self.daemon.stop(signal, STOP_LIMIT);
-        (self.daemon, self.access) = launch(&self.work, self.door, arguments);
+        self.stop(signal);
+        self.arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+        self.start_again();
     }
 
-    pub fn stop(&mut self, signal: Signal) {
-        self.daemon.stop(signal, STOP_LIMIT);
+    /// Starts it again on its folder and its ports; it need not be ready.
+    pub fn begin_again(&mut self) {
+        self.daemon = launch(&self.work, [self.s3, self.door], &self.arguments, self.starts);
+        self.starts += 1;
+    }
+
+    /// Waits until it serves.
+    pub fn wait_ready(&mut self) {
+        assert_eq!(ready(&mut self.daemon), self.access, "endpoint and keys outlive a restart");
+    }
+
+    /// Starts it again, and waits until it serves.
+    pub fn start_again(&mut self) {
+        self.begin_again();
+        self.wait_ready();
+    }
+
+    pub fn daemon(&mut self) -> &mut Daemon {
+        &mut self.daemon
+    }
+
+    /// Its data directory.
+    pub fn data(&self) -> PathBuf {
+        self.work.join("data")
+    }
+
+    /// Ends it; how that went, unless it had to be killed.
+    pub fn stop(&mut self, signal: Signal) -> Option<ExitStatus> {
+        self.daemon.stop(signal, STOP_LIMIT)
     }
 
     pub fn work(&self) -> &WorkDir {
@@ -53,6 +90,10 @@ impl Gateway {
 
     pub fn log(&self) -> String {
         self.daemon.log()
+    }
+
+    pub fn access(&self) -> &Access {
+        &self.access
     }
 
     pub fn client(&self) -> Client {
@@ -89,12 +130,32 @@ impl Gateway {
 
     /// So many nodes that join with one token, all of them connected.
     pub fn nodes(&self, count: usize) -> Vec<Node> {
+        self.nodes_of(count, "1GB")
+    }
+
+    /// The same with a capacity.
+    pub fn nodes_of(&self, count: usize, capacity: &str) -> Vec<Node> {
         let token = self.token(&["--uses", "unlimited"]);
-        let nodes: Vec<Node> = (0..count).map(|number| self.node(&format!("node-{number}"), &token, &[])).collect();
+        let join = |number| self.node_of(&format!("node-{number}"), &token, capacity, &[]);
+        let nodes: Vec<Node> = (0..count).map(join).collect();
         self.wait_status("taking the nodes into account", |status| {
             status["puts"]["domains_connected"].as_u64() >= Some(count as u64)
         });
         nodes
+    }
+
+    /// `cairn worker run --once --audit-all`: its exit code and its report.
+    pub fn audit_all(&self) -> (Option<i32>, Value) {
+        let words = ["worker", "run", "--once", "--audit-all"];
+        let ended = self.operator(&words).arg("--json").limit_seconds(180).outcome();
+        (ended.status.code(), parsed(&ended))
+    }
+
+    /// Warnings and errors in any log of its folder that hold none of these.
+    pub fn complaints(&self, expected: &[&str]) -> Vec<String> {
+        let entries = std::fs::read_dir(self.work.path()).expect("the gateway's folder").flatten();
+        let logs = entries.map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|it| it == "log"));
+        logs.flat_map(|path| complaints(&path, expected)).collect()
     }
 
     /// The rows of `cairn nodes list`.
@@ -117,7 +178,7 @@ impl Gateway {
     /// Waits until `ready` likes what `cairn status` says.
     pub fn wait_status(&self, what: &str, ready: impl Fn(&Value) -> bool) -> Value {
         let mut last = Value::Null;
-        let found = poll(SOON, Duration::from_millis(500), || {
+        let found = poll(SOON, Duration::from_millis(250), || {
             last = self.json(&["status"]);
             ready(&last).then(|| last.clone())
         });
@@ -125,54 +186,67 @@ impl Gateway {
     }
 }
 
-fn launch(work: &WorkDir, door: u16, arguments: &[&str]) -> (Daemon, Access) {
-    let door = format!("127.0.0.1:{door}");
-    let mut daemon = Invocation::new(CAIRN, work.path())
-        .args(["gateway", "--listen", "127.0.0.1:0", "--node-door", &door, "--data"])
-        .arg(work.join("data"))
-        .args(arguments)
-        .start_piped(&work.join("gateway.log"));
-    let lines = follow(daemon.take_stdout());
-    let mut seen = String::new();
-    let access = daemon.wait_until("endpoint and keys on stdout", READY_LIMIT, || {
-        seen.extend(lines.try_iter());
-        Access::parse(&seen)
-    });
-    (daemon, access)
+/// `cairn`; where a file `NAME.clock` says so, with a wall clock that is so many
+/// seconds wrong as stands there at any moment.
+fn cairn(folder: &Path, name: &str) -> Invocation {
+    let clock = folder.join(format!("{name}.clock"));
+    if !clock.exists() {
+        return Invocation::new(CAIRN, folder);
+    }
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/wrong_clock.py");
+    Invocation::new("/usr/bin/python3", folder).arg(script).arg(clock).arg(CAIRN)
 }
 
-fn follow(output: std::process::ChildStdout) -> mpsc::Receiver<String> {
-    let (lines, inbox) = mpsc::channel();
-    std::thread::spawn(move || {
-        for line in BufReader::new(output).lines().map_while(Result::ok) {
-            let _ = lines.send(line + "\n");
-        }
-    });
-    inbox
+fn launch(work: &WorkDir, ports: [u16; 2], arguments: &[String], start: usize) -> Daemon {
+    let [s3, door] = ports.map(|port| format!("127.0.0.1:{port}"));
+    cairn(work.path(), "gateway")
+        .args(["gateway", "--listen", &s3, "--node-door", &door, "--data"])
+        .arg(work.join("data"))
+        .args(arguments)
+        .start(&work.join(format!("gateway.{start}.log")))
+}
+
+fn ready(daemon: &mut Daemon) -> Access {
+    let log = daemon.log_path().to_owned();
+    let read = || Access::parse(&std::fs::read_to_string(&log).unwrap_or_default());
+    daemon.wait_until("endpoint and keys", READY_LIMIT, read)
+}
+
+fn complaints(path: &Path, expected: &[&str]) -> Vec<String> {
+    let log = String::from_utf8_lossy(&std::fs::read(path).unwrap_or_default()).into_owned();
+    let wrong = |line: &String| reports_trouble(line) && !expected.iter().any(|text| line.contains(text));
+    let name = path.file_name().unwrap_or_default().display();
+    log.lines().map(without_colour).filter(wrong).take(5).map(|line| format!("{name}: {line}")).collect()
 }
 
 fn parsed(outcome: &Outcome) -> Value {
     serde_json::from_slice(&outcome.stdout).unwrap_or_else(|error| panic!("no JSON: {error}: {}", outcome.story()))
 }
 
-/// A volunteer's node.
+/// A volunteer's node, running or not.
 pub struct Node {
     dir: PathBuf,
     folder: PathBuf,
-    log: PathBuf,
+    name: String,
+    starts: usize,
     daemon: Daemon,
 }
 
 impl Node {
     fn start(work: &WorkDir, name: &str, arguments: &[&str]) -> Self {
-        let (dir, folder, log) = (work.join(name), work.path().to_owned(), work.join(format!("{name}.log")));
-        let daemon = Self::invocation(&folder, &dir, arguments).start(&log);
-        Self { dir, folder, log, daemon }
+        let (dir, folder) = (work.join(name), work.path().to_owned());
+        let daemon = Self::launch(&folder, name, 0, arguments);
+        Self { dir, folder, name: name.to_owned(), starts: 1, daemon }
+    }
+
+    fn launch(folder: &Path, name: &str, start: usize, arguments: &[&str]) -> Daemon {
+        Self::invocation(folder, &folder.join(name), arguments).start(&folder.join(format!("{name}.{start}.log")))
     }
 
     /// `cairn node` on a folder, not started yet.
     pub fn invocation(folder: &Path, dir: &Path, arguments: &[&str]) -> Invocation {
-        Invocation::new(CAIRN, folder).args(["node", "--data"]).arg(dir).args(arguments)
+        let name = dir.file_name().unwrap_or_default().to_string_lossy();
+        cairn(folder, &name).args(["node", "--data"]).arg(dir).args(arguments)
     }
 
     pub fn dir(&self) -> &Path {
@@ -183,10 +257,20 @@ impl Node {
         self.daemon.log()
     }
 
+    pub fn daemon(&mut self) -> &mut Daemon {
+        &mut self.daemon
+    }
+
     /// Ends it and starts it again without a token.
     pub fn restart(&mut self, signal: Signal) {
         self.stop(signal);
-        self.daemon = Self::invocation(&self.folder, &self.dir, &[]).start(&self.log);
+        self.start_again();
+    }
+
+    /// Starts it again without a token.
+    pub fn start_again(&mut self) {
+        self.daemon = Self::launch(&self.folder, &self.name, self.starts, &[]);
+        self.starts += 1;
     }
 
     pub fn stop(&mut self, signal: Signal) {
@@ -243,15 +327,30 @@ impl Objects {
         self.more_by(&gateway.client(), rounds);
     }
 
-    fn more_by(&mut self, client: &Client, rounds: u64) {
+    /// The same by a client.
+    pub fn more_by(&mut self, client: &Client, rounds: u64) {
         for _ in 0..rounds {
             for size in SIZES {
-                let path = format!("/{}/{}-{size}", self.bucket, self.digests.len());
+                let path = format!("/{}/{}", self.bucket, Self::name(self.digests.len(), size));
                 let bytes = data::random(self.digests.len() as u64, size);
                 client.put(&path, &bytes).expect("an answer").ok(&path);
                 self.digests.push((path, data::sha256(&bytes)));
             }
         }
+    }
+
+    fn name(number: usize, size: u64) -> String {
+        format!("{number}-{size}")
+    }
+
+    /// The key of the object of a size, by its place among them, in a round.
+    pub fn key(round: usize, size: usize) -> String {
+        Self::name(round * SIZES.len() + size, SIZES[size])
+    }
+
+    /// Whether these bytes are those of the object with this number.
+    pub fn is(number: u64, bytes: &[u8]) -> bool {
+        bytes == data::random(number, bytes.len() as u64)
     }
 
     /// Reads all of them and compares.

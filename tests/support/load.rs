@@ -10,14 +10,15 @@ use std::time::{Duration, Instant};
 
 use rand::{Rng as _, SeedableRng as _, rngs::SmallRng};
 
-use crate::ledger::{Ledger, TOKEN, Version};
-use crate::support::cairn::tell;
-use crate::support::client::{Body, Call, Client, Reply, between};
-use crate::support::data::random;
-use crate::support::poll;
+use super::client::{Body, Call, Client, Reply, between};
+use super::data::random;
+use super::ledger::{Ledger, TOKEN, Version};
+use super::{poll, seed};
 
 /// Inline, in a shared segment, in one of its own.
 const SIZES: [u64; 4] = [700, 3_000, 40_000, 300_000];
+/// The same, and one of many stripes.
+pub const LARGER_SIZES: [u64; 5] = [700, 3_000, 40_000, 300_000, 2_500_000];
 /// A writer that was refused tries again after this.
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -43,6 +44,25 @@ pub struct Entry {
 
 type Book = Arc<Mutex<Vec<Entry>>>;
 
+/// What a load consists of.
+pub struct Terms {
+    /// Bytes of its objects.
+    pub sizes: &'static [u64],
+    /// Of its dice.
+    pub seed: u64,
+    /// How long each writer waits after a request: repair yields to clients that never do.
+    pub rest: Duration,
+    /// Whether "internal error" is an answer that fits: a disk fails.
+    pub may_fail: bool,
+}
+
+impl Terms {
+    /// Small objects, dice of its own, and no excuse.
+    pub fn of(drill: &str) -> Self {
+        Self { sizes: &SIZES, seed: seed(drill), rest: Duration::ZERO, may_fail: false }
+    }
+}
+
 /// A load that goes on until it is told to end.
 pub struct Load {
     over: Arc<AtomicBool>,
@@ -53,12 +73,16 @@ pub struct Load {
 impl Load {
     /// So many writers in a bucket of their own, over all of these gateways.
     pub fn start(clients: &[Client], bucket: &str, writers: u64) -> Self {
+        Self::start_with(clients, bucket, writers, &Terms::of(bucket))
+    }
+
+    /// The same on other terms.
+    pub fn start_with(clients: &[Client], bucket: &str, writers: u64, terms: &Terms) -> Self {
         let bucket = format!("/{bucket}");
         clients[0].put(&bucket, b"").expect("an answer").ok("make a bucket");
         let (over, book) = (Arc::new(AtomicBool::new(false)), Book::default());
-        let seed = seed(&bucket);
         let writers = (0..writers).map(|number| {
-            let mut writer = Writer::new(clients, &bucket, number, seed + number, book.clone());
+            let mut writer = Writer::new(clients, &bucket, number, terms, book.clone());
             let over = over.clone();
             std::thread::spawn(move || {
                 while !over.load(Ordering::Relaxed) {
@@ -108,14 +132,6 @@ impl Load {
     }
 }
 
-/// A seed of dice: `CAIRN_TEST_SEED`, or a fresh one that is printed.
-pub fn seed(drill: &str) -> u64 {
-    let set = std::env::var("CAIRN_TEST_SEED").ok().and_then(|seed| seed.parse().ok());
-    let seed = set.unwrap_or_else(|| u64::from(rand::random::<u32>()));
-    tell(&format!("{drill}: CAIRN_TEST_SEED={seed}"));
-    seed
-}
-
 /// What came of requests, in a line.
 pub fn figures(book: &[Entry]) -> String {
     let count = |outcome| book.iter().filter(|entry| entry.outcome == outcome).count();
@@ -141,12 +157,15 @@ struct Writer {
     dice: SmallRng,
     bodies: Vec<Arc<Vec<u8>>>,
     written: u64,
+    may_fail: bool,
+    rest: Duration,
     book: Book,
 }
 
 impl Writer {
-    fn new(clients: &[Client], bucket: &str, number: u64, seed: u64, book: Book) -> Self {
-        let bodies = SIZES.iter().map(|size| Arc::new(random(seed, *size))).collect();
+    fn new(clients: &[Client], bucket: &str, number: u64, terms: &Terms, book: Book) -> Self {
+        let seed = terms.seed.wrapping_add(number);
+        let bodies = terms.sizes.iter().map(|size| Arc::new(random(seed, *size))).collect();
         Self {
             clients: clients.to_vec(),
             bucket: bucket.to_owned(),
@@ -155,6 +174,8 @@ impl Writer {
             dice: SmallRng::seed_from_u64(seed),
             bodies,
             written: 0,
+            may_fail: terms.may_fail,
+            rest: terms.rest,
             book,
         }
     }
@@ -169,9 +190,7 @@ impl Writer {
             (60..90, Some(key)) => self.get(&key),
             (_, Some(_)) => self.list(),
         };
-        if outcome != Outcome::Good {
-            std::thread::sleep(PAUSE);
-        }
+        std::thread::sleep(if outcome == Outcome::Good { self.rest } else { PAUSE });
     }
 
     fn put(&mut self, key: String) -> Outcome {
@@ -219,7 +238,7 @@ impl Writer {
         let call = query.iter().fold(Call::new("GET", &self.bucket), |call, (name, value)| call.query(name, *value));
         let (clients, book, bucket) = (&self.clients, &self.book, self.bucket.clone());
         let gateway = self.dice.random_range(0..clients.len());
-        let (outcome, reply) = ask(&clients[gateway], gateway, book, call, false);
+        let (outcome, reply) = ask(&clients[gateway], gateway, book, call, false, self.may_fail);
         if let Some(page) = reply.map(|reply| reply.text()) {
             self.compare(&page, &bucket);
         }
@@ -239,23 +258,34 @@ impl Writer {
 
     fn send(&mut self, call: Call<'_>, writes: bool) -> (Outcome, Option<Reply>) {
         let gateway = self.dice.random_range(0..self.clients.len());
-        ask(&self.clients[gateway], gateway, &self.book, call, writes)
+        ask(&self.clients[gateway], gateway, &self.book, call, writes, self.may_fail)
     }
 }
 
-fn ask(client: &Client, gateway: usize, book: &Book, call: Call<'_>, writes: bool) -> (Outcome, Option<Reply>) {
+fn ask(
+    client: &Client,
+    gateway: usize,
+    book: &Book,
+    call: Call<'_>,
+    writes: bool,
+    may_fail: bool,
+) -> (Outcome, Option<Reply>) {
     let begun = Instant::now();
     let reply = client.send(call);
-    let outcome = outcome(&reply);
+    let outcome = outcome(&reply, may_fail);
     let entry = Entry { gateway, begun, took: begun.elapsed(), outcome, writes };
     book.lock().expect("nobody panics with it").push(entry);
     (outcome, reply.ok().filter(|_| outcome == Outcome::Good))
 }
 
-fn outcome(reply: &io::Result<Reply>) -> Outcome {
+fn outcome(reply: &io::Result<Reply>, may_fail: bool) -> Outcome {
     match reply {
         Err(_) => Outcome::Unknown,
         Ok(reply) if reply.status < 300 => Outcome::Good,
+        // A disk that fails; what became of the request nobody can say.
+        Ok(reply) if may_fail && reply.status == 500 && reply.text().contains("<Code>InternalError") => {
+            Outcome::Unknown
+        }
         Ok(reply) => {
             let text = reply.text();
             let (code, message) = (between(&text, "<Code>", "</Code>"), between(&text, "<Message>", "</Message>"));

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 
-use crate::support::client::{Call, Client, Reply};
-use crate::support::data::sha256;
+use super::client::{Call, Client, Reply};
+use super::data::sha256;
 
 /// Carries a word that no two versions share.
 pub const TOKEN: &str = "x-amz-meta-token";

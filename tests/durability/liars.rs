@@ -1,0 +1,97 @@
+//! Nodes that lie: one that acknowledged and kept nothing, one that kept the
+//! first half of every piece, one that serves old data for new ids. What they
+//! give has a checksum of their own making, so that nobody but the gateway
+//! can tell. (A node that was set back to an older disk: tests/volunteers/health.rs.)
+
+use std::time::Instant;
+
+use rustix::process::Signal;
+
+use super::figures::{Figures, blamed, is_whole};
+use super::logs::{Found, pieces};
+use crate::support::cairn::tell;
+use crate::support::community::{Gateway, Node, Objects};
+
+const NODES: usize = 8;
+/// What lies may log.
+const EXPECTED: [&str; 1] = ["a node gave wrong shares"];
+
+#[test]
+fn a_node_that_kept_nothing_is_seen_through() {
+    lie("nothing", |found| {
+        found.iter().for_each(|piece| piece.replace(&vec![0; piece.length() as usize]));
+        found.len() as u64
+    });
+}
+
+#[test]
+fn a_node_that_kept_the_first_half_of_every_piece_is_seen_through() {
+    lie("the first half", |found| {
+        for piece in found {
+            let mut body = piece.body();
+            let half = body.len() / 2;
+            body[half..].fill(0);
+            piece.replace(&body);
+        }
+        found.len() as u64
+    });
+}
+
+#[test]
+fn a_node_that_serves_old_data_for_new_ids_is_seen_through() {
+    lie("old data", |found| {
+        let bodies: Vec<Vec<u8>> = found.iter().map(Found::body).collect();
+        let mut lied = 0;
+        for (at, piece) in found.iter().enumerate() {
+            let other = bodies.iter().enumerate().find(|(from, body)| *from != at && body.len() == bodies[at].len());
+            if let Some((_, old)) = other {
+                piece.replace(old);
+                lied += 1;
+            }
+        }
+        lied
+    });
+}
+
+fn lie(what: &str, lie: impl Fn(&[Found]) -> u64) {
+    let gateway = Gateway::start(&["--scheme", "3/4/6/6"]);
+    let mut nodes = gateway.nodes(NODES);
+    let objects = Objects::put(&gateway, "lied", 3);
+    let liar = nodes.remove(0);
+    let (id, begun) = (liar.id(), Instant::now());
+    let (mut liar, lied) = start_lying(liar, &lie);
+    gateway.wait_connected(NODES);
+    objects.check(&gateway);
+    objects.check(&gateway);
+    let record = gateway.row(&id)["record"].clone();
+    assert!(record["wrong_share_s"].as_u64().is_some(), "it was read from and not seen through: {record:#}");
+    let (code, report) = gateway.audit_all();
+    assert_eq!(code, Some(0), "{report:#}");
+    assert!(report["by_node"].as_object().is_some_and(|nodes| nodes.keys().all(|node| *node == id)), "{report:#}");
+    // A node that is disqualified meanwhile is not asked for the rest, which counts as lost.
+    let (row, found) = (gateway.row(&id), blamed(&gateway, &id).len() as u64);
+    let integrity = gateway.json(&["nodes", "show", &id])["audits"]["integrity"].clone();
+    tell(&format!(
+        "a node that kept {what}: {found} of {lied} pieces seen through; then {}, integrity {integrity}",
+        row["verdict"]
+    ));
+    assert!(found <= lied && (found == lied || row["verdict"] == "disqualified"), "{found} of {lied}: {row:#}");
+    gateway.wait_status("its pieces are elsewhere", |status| is_whole(status, 0));
+    liar.stop(Signal::KILL);
+    objects.check(&gateway);
+    let mut figures = Figures { acknowledged: 15, reads: 45, ..Figures::default() };
+    figures.healthy_after.push(begun.elapsed());
+    figures.show(&format!("a node that kept {what}"), &gateway);
+    assert_eq!(gateway.complaints(&EXPECTED), Vec::<String>::new());
+}
+
+/// Has it lie from now on, also to itself; about how many pieces.
+fn start_lying(mut liar: Node, lie: &impl Fn(&[Found]) -> u64) -> (Node, u64) {
+    liar.stop(Signal::TERM);
+    let found = pieces(liar.dir());
+    assert!(found.len() > 4, "it was given nothing to lie about");
+    let lied = lie(&found);
+    std::fs::remove_file(liar.dir().join("index.checkpoint")).expect("a store that was closed has one");
+    liar.start_again();
+    (liar, lied)
+}

@@ -1,0 +1,84 @@
+//! What lies on a node's disk: the pieces in its logs, to be spoiled.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
+
+use cairn::node::store::record::{HEADER_BYTES, Header, Kind, Place, body_checksum, decode};
+
+/// Bytes of a full share with its MAC; a piece of fewer is one share.
+pub const SHARE_BYTES: u64 = 65_552 + 16;
+
+/// A piece in a log.
+pub struct Found {
+    path: PathBuf,
+    place: Place,
+    header: Header,
+}
+
+impl Found {
+    /// Bytes of its body: shares, each with its MAC.
+    pub fn length(&self) -> u64 {
+        self.header.length.into()
+    }
+
+    /// How many shares it has.
+    pub fn shares(&self) -> u64 {
+        self.length().div_ceil(SHARE_BYTES)
+    }
+
+    fn open(&self) -> File {
+        File::options().read(true).write(true).open(&self.path).expect("it was just read")
+    }
+
+    fn begin(&self) -> u64 {
+        self.place.offset + HEADER_BYTES as u64
+    }
+
+    pub fn body(&self) -> Vec<u8> {
+        let mut body = vec![0; self.header.length as usize];
+        self.open().read_exact_at(&mut body, self.begin()).expect("the record is whole");
+        body
+    }
+
+    /// What a disk does that rots: one bit of a share is another.
+    pub fn flip(&self, share: u64) {
+        let (file, at) = (self.open(), self.begin() + share * SHARE_BYTES + 7);
+        let mut byte = [0];
+        file.read_exact_at(&mut byte, at).expect("the share is there");
+        file.write_all_at(&[byte[0] ^ 4], at).expect("the file is ours");
+    }
+
+    /// What a liar does: other bytes, of the same length, which its own store
+    /// takes for what was put there.
+    pub fn replace(&self, body: &[u8]) {
+        assert_eq!(body.len() as u64, self.length(), "a record keeps its length");
+        let header = Header { body_checksum: body_checksum(body), ..self.header };
+        let file = self.open();
+        file.write_all_at(&header.encode(self.place), self.place.offset).expect("the file is ours");
+        file.write_all_at(body, self.begin()).expect("the file is ours");
+    }
+}
+
+/// All pieces in the logs of a node's folder, in the order in which they came.
+pub fn pieces(dir: &Path) -> Vec<Found> {
+    let mut logs: Vec<PathBuf> =
+        std::fs::read_dir(dir.join("logs")).expect("a node has logs").flatten().map(|entry| entry.path()).collect();
+    logs.sort();
+    logs.iter().flat_map(|path| pieces_of(path)).collect()
+}
+
+fn pieces_of(path: &Path) -> Vec<Found> {
+    let stem = path.file_stem().expect("a log has a name").to_string_lossy();
+    let number = u32::from_str_radix(&stem, 16).expect("a log's name is its number");
+    let bytes = std::fs::read(path).expect("the log can be read");
+    let (mut found, mut offset) = (Vec::new(), 0);
+    while let Ok(header) = decode(&bytes[offset..], Place { log: number, offset: offset as u64 }) {
+        if header.kind == Kind::Piece {
+            let place = Place { log: number, offset: offset as u64 };
+            found.push(Found { path: path.to_owned(), place, header });
+        }
+        offset += header.record_bytes() as usize;
+    }
+    found
+}

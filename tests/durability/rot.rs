@@ -1,0 +1,78 @@
+//! Bit rot: one share in a hundred on all nodes' disks has a flipped bit. Every
+//! GET is right, and all of it is found, node by node, and made anew.
+
+use std::time::Instant;
+
+use rand::rngs::SmallRng;
+use rand::{Rng as _, SeedableRng as _};
+
+use super::figures::{Figures, blamed, is_whole};
+use super::logs::pieces;
+use crate::support::community::{Gateway, Node, Objects};
+use crate::support::seed;
+
+const NODES: usize = 8;
+/// What rot may log: nodes find it, and gateways that read it.
+const EXPECTED: [&str; 4] = ["a node gave wrong shares", "damaged", "store did not close cleanly", "has changed"];
+
+#[test]
+fn one_share_in_a_hundred_rots_and_every_read_is_right() {
+    let mut dice = SmallRng::seed_from_u64(seed("rot"));
+    // All pieces that are made are waited for, so that each on a disk counts.
+    let gateway = Gateway::start(&["--scheme", "3/4/6/6"]);
+    let nodes = gateway.nodes(NODES);
+    let objects = Objects::put(&gateway, "rotten", 8);
+    let begun = Instant::now();
+    let rotten: Vec<Rot> = nodes.iter().map(|node| rot(node, &mut dice)).collect();
+    let shares: u64 = rotten.iter().map(|rot| rot.shares).sum();
+    let pieces: u64 = rotten.iter().map(|rot| rot.pieces).sum();
+    assert!(shares > 0, "nothing was flipped");
+    objects.check(&gateway);
+    let (code, report) = gateway.audit_all();
+    assert_eq!(code, Some(0), "{report:#}");
+    println!(
+        "rot: {shares} shares flipped in {pieces} pieces; a full audit of {} shares finds {} wrong in {} pieces, repair \
+         and reads the others before it",
+        report["shares_checked"], report["shares_wrong"], report["pieces_wrong"],
+    );
+    for (node, rot) in nodes.iter().zip(&rotten) {
+        let id = node.id();
+        // A piece that the node itself has found by now, it has named.
+        let named = gateway.row(&id)["damaged"].as_u64().unwrap_or(0);
+        let blamed = blamed(&gateway, &id).len() as u64;
+        assert!(blamed <= rot.pieces, "node {id} is blamed for {blamed} pieces, and {} are rotten", rot.pieces);
+        assert!(blamed + named >= rot.pieces, "of {} pieces of {id} {blamed} were found and {named} named", rot.pieces);
+    }
+    // All of them, not most: nothing that is wrong is left anywhere.
+    let (code, report) = gateway.audit_all();
+    let nothing = ["shares_wrong", "pieces_missing"].map(|name| report[name].as_u64());
+    assert_eq!((code, nothing), (Some(0), [Some(0); 2]), "{report:#}");
+    let status = gateway.json(&["status"]);
+    let (segments, margins) = (&status["segments"]["segments"], &status["segments"]["by_margin"]);
+    assert_eq!(&margins["3"], segments, "every segment has all of its six pieces: {margins:#}");
+    objects.check(&gateway);
+    gateway.wait_status("all is well", |status| is_whole(status, 0));
+    let mut figures = Figures { acknowledged: 40, reads: 80, ..Figures::default() };
+    figures.healthy_after.push(begun.elapsed());
+    figures.show("rot", &gateway);
+    assert_eq!(gateway.complaints(&EXPECTED), Vec::<String>::new());
+}
+
+/// What has rotted on a node.
+#[derive(Default)]
+struct Rot {
+    shares: u64,
+    pieces: u64,
+}
+
+/// Flips a bit in one share of a hundred.
+fn rot(node: &Node, dice: &mut SmallRng) -> Rot {
+    let mut rot = Rot::default();
+    for piece in pieces(node.dir()) {
+        let shares: Vec<u64> = (0..piece.shares()).filter(|_| dice.random_ratio(1, 100)).collect();
+        shares.iter().for_each(|share| piece.flip(*share));
+        rot.shares += shares.len() as u64;
+        rot.pieces += u64::from(!shares.is_empty());
+    }
+    rot
+}
