@@ -19,6 +19,8 @@ use crate::types::SegmentId;
 
 /// So many repairs in a row that find no nodes end repair until the next pass.
 const NO_NODES_MAX: usize = 32;
+/// Segments that can lose no more pieces than this are repaired without pauses.
+const HURRY_MARGIN: i64 = 1;
 /// So many times before they run out, leases on segments are renewed.
 const RENEWALS: u32 = 4;
 
@@ -30,7 +32,9 @@ pub(super) struct Crew {
     repairer: Repairer,
     holder: Holder,
     lease: Duration,
-    running: JoinSet<(TakenRepair, Outcome)>,
+    running: JoinSet<(TakenRepair, Outcome, Duration)>,
+    /// Pauses after repairs, each in the place of one.
+    resting: JoinSet<()>,
     mine: Mine,
     no_nodes: usize,
     _keeper: Keeper,
@@ -65,7 +69,16 @@ impl Crew {
     pub(super) fn new(repairer: Repairer, holder: Holder, lease: Duration) -> Self {
         let mine = Mine::default();
         let keeper = Keeper::begin(keep(repairer.metadata.clone(), holder, lease, mine.clone()));
-        Self { repairer, holder, lease, running: JoinSet::new(), mine, no_nodes: 0, _keeper: keeper }
+        Self {
+            repairer,
+            holder,
+            lease,
+            running: JoinSet::new(),
+            resting: JoinSet::new(),
+            mine,
+            no_nodes: 0,
+            _keeper: keeper,
+        }
     }
 
     pub(super) fn is_idle(&self) -> bool {
@@ -83,8 +96,9 @@ impl Crew {
     }
 
     /// How many it would take more, if so many may run.
-    pub(super) fn room(&self, most: usize) -> usize {
-        if self.has_given_up() { 0 } else { most.saturating_sub(self.running.len()) }
+    pub(super) fn room(&mut self, most: usize) -> usize {
+        while self.resting.try_join_next().is_some() {}
+        if self.has_given_up() { 0 } else { most.saturating_sub(self.running.len() + self.resting.len()) }
     }
 
     /// Takes what is nearest to loss.
@@ -100,13 +114,9 @@ impl Crew {
         for taken in taken {
             let (repairer, census) = (self.repairer.clone(), census.clone());
             self.running.spawn(async move {
-                let (begun, tranquil) = (Instant::now(), Tranquilizer::new(repairer.transfer.budget().clone()));
+                let begun = Instant::now();
                 let outcome = repairer.repair(taken.segment, taken.lost.clone(), census).await;
-                if taken.margin > 0 {
-                    // What the next loss may cost waits for nobody.
-                    tranquil.rest(begun.elapsed()).await;
-                }
-                (taken, outcome)
+                (taken, outcome, begun.elapsed())
             });
         }
     }
@@ -116,13 +126,24 @@ impl Crew {
     /// walks the segments itself.
     pub(super) async fn ended(&mut self, wait: Duration, decides: bool) -> Ended {
         let mut ended = Ended::default();
-        if let Ok(Some(Ok((taken, outcome)))) = timeout(wait, self.running.join_next()).await {
+        if let Ok(Some(Ok((taken, outcome, took)))) = timeout(wait, self.running.join_next()).await {
+            self.rest(taken.margin, took);
             self.hear(taken, outcome, decides, &mut ended);
         }
-        while let Some(Ok((taken, outcome))) = self.running.try_join_next() {
+        while let Some(Ok((taken, outcome, took))) = self.running.try_join_next() {
+            self.rest(taken.margin, took);
             self.hear(taken, outcome, decides, &mut ended);
         }
         ended
+    }
+
+    /// Leaves the place of a repair that took so long empty for a while, unless
+    /// the next losses may cost such segments: these wait for nobody.
+    fn rest(&mut self, margin: i64, took: Duration) {
+        if margin > HURRY_MARGIN {
+            let tranquil = Tranquilizer::new(self.repairer.transfer.budget().clone());
+            self.resting.spawn(async move { tranquil.rest(took).await });
+        }
     }
 
     fn hear(&mut self, taken: TakenRepair, outcome: Outcome, decides: bool, ended: &mut Ended) {

@@ -80,7 +80,8 @@ async fn pieces_go_there_and_back() {
     assert_eq!(nodes.put_piece(node, id(1), Epoch(5), piece(2, 10)).await, Err(NodeError::Conflict));
     assert_eq!(nodes.get_piece(node, id(1), 0..body.len() as u64).await.unwrap(), body);
     assert_eq!(nodes.get_piece(node, id(1), 65_568..65_570).await.unwrap(), body.slice(65_568..65_570));
-    let beyond = nodes.get_piece(node, id(1), 0..10 + body.len() as u64).await;
+    nodes.put_piece(node, id(3), Epoch(5), piece(3, 10)).await.unwrap();
+    let beyond = nodes.get_piece(node, id(3), 0..11).await;
     assert!(matches!(beyond, Err(NodeError::Unfit(_))), "{beyond:?}");
     assert_eq!(nodes.get_piece(node, id(2), 0..1).await, Err(NodeError::Missing));
     for range in [3..3, 0..PIECE_BYTES_MAX as u64 + 1] {
