@@ -114,6 +114,7 @@ impl PieceStore {
             next_log: opened.next_log,
             next_sequence: opened.position + 1,
             since_checkpoint: 0,
+            refused: 0,
             saving: None,
             stop_saving: Arc::default(),
             lock: opened.lock,

@@ -46,6 +46,8 @@ pub(super) struct Writer {
     pub next_log: u32,
     pub next_sequence: u64,
     pub since_checkpoint: u64,
+    /// Batches in a row that the disk has refused, in two logs each.
+    pub refused: u32,
     /// The checkpoint that is being written, and how to make that end.
     pub saving: Option<JoinHandle<()>>,
     pub stop_saving: Arc<AtomicBool>,
@@ -77,6 +79,10 @@ impl Saver {
         }
     }
 }
+
+/// So many batches in a row, refused in two logs each, are no passing fault:
+/// what is on such a disk is made anew elsewhere while it can still be read.
+const REFUSED_MAX: u32 = 3;
 
 /// The log that is appended to.
 pub(super) struct Active {
@@ -158,20 +164,27 @@ impl Writer {
         if let Some(reason) = self.shared.failure() {
             return Err(StoreError::Failed(reason));
         }
-        let trouble = match self.attempt(drafts) {
-            Ok(()) => return Ok(()),
-            Err(Trouble::Io(first)) => {
-                tracing::warn!(error = first, "a log cannot be written; trying another");
-                self.abandon(drafts);
-                match self.attempt(drafts) {
-                    Ok(()) => return Ok(()),
-                    Err(trouble) => trouble,
-                }
+        let trouble = match self.attempt_twice(drafts) {
+            Ok(()) => {
+                self.refused = 0;
+                return Ok(());
             }
             Err(trouble) => trouble,
         };
         self.abandon(drafts);
         Err(self.refuse(trouble, drafts))
+    }
+
+    /// What one log does not take goes into another.
+    fn attempt_twice(&mut self, drafts: &mut [Draft]) -> Result<(), Trouble> {
+        match self.attempt(drafts) {
+            Err(Trouble::Io(first)) => {
+                tracing::warn!(error = first, "a log cannot be written; trying another");
+                self.abandon(drafts);
+                self.attempt(drafts)
+            }
+            outcome => outcome,
+        }
     }
 
     fn refuse(&mut self, trouble: Trouble, drafts: &[Draft]) -> StoreError {
@@ -185,7 +198,13 @@ impl Writer {
                 let needed_bytes = drafts.iter().map(|draft| draft.header.record_bytes()).sum();
                 StoreError::Full { needed_bytes, writable_bytes: 0 }
             }
-            Trouble::Io(reason) => StoreError::Failed(reason),
+            Trouble::Io(reason) => {
+                self.refused += 1;
+                if self.refused >= REFUSED_MAX {
+                    self.shared.fail(format!("its disk takes nothing any more: {reason}"));
+                }
+                StoreError::Failed(reason)
+            }
         }
     }
 

@@ -267,6 +267,29 @@ async fn a_disk_that_stays_broken_refuses_puts_and_serves_reads() {
 }
 
 #[tokio::test]
+async fn a_disk_that_takes_nothing_any_more_is_told_of_and_a_passing_fault_is_not() {
+    let dir = quick_folder();
+    let disk = Arc::new(Faulty::new(i64::MAX - 100, 50, rustix::io::Errno::IO));
+    let (store, _) = PieceStore::open_on(disk.clone(), dir.path(), OPTIONS).unwrap();
+    store.put(id(1), Epoch(1), body(1, 400)).await.unwrap();
+    let fail = |from| disk.from.store(from, Ordering::SeqCst);
+    for number in 2..10 {
+        fail(disk.calls.load(Ordering::SeqCst));
+        assert!(store.put(id(number), Epoch(1), body(number, 400)).await.is_err());
+        fail(i64::MAX - 100);
+        store.put(id(number), Epoch(1), body(number, 400)).await.unwrap();
+    }
+    assert_eq!(store.failure(), None, "it took something in between");
+    fail(disk.calls.load(Ordering::SeqCst));
+    for number in 10..13 {
+        assert!(store.put(id(number), Epoch(1), body(number, 400)).await.is_err());
+    }
+    let failure = store.failure().expect("nothing was taken three times");
+    assert!(failure.contains("takes nothing any more"), "{failure}");
+    assert_eq!(whole(&store, id(1)).await, Some(body(1, 400)), "what is there can be read");
+}
+
+#[tokio::test]
 async fn a_folder_taken_away_while_it_runs_acknowledges_nothing() {
     for used in [true, false] {
         let dir = tempfile::tempdir().unwrap();
