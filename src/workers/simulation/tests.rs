@@ -46,12 +46,12 @@ fn one_copy_is_lost_with_its_node() {
 /// what is lost during a repair is left to the next one.
 #[test]
 fn the_model_agrees_where_it_is_nearly_exact() {
-    for (scheme, loss) in [("2/3/5/6", 0.6), ("1/1/2/2", 0.2), ("4/5/7/8", 0.5)] {
-        let setting = Setting { repair_hours: 72.0, ..setting(scheme, loss) };
-        let (seen, expected) = (run(&setting), model(&setting, 72.0));
+    for (scheme, loss) in [("2/3/5/6", 0.6), ("1/1/2/2", 0.25), ("4/5/7/8", 0.6)] {
+        let setting = setting(scheme, loss);
+        let (seen, expected) = (run(&setting), model(&setting, 24.0));
         assert!(seen.segments_lost > 300, "{scheme}: only {} were lost", seen.segments_lost);
-        close(seen.loss_per_year, expected.loss_per_year, 0.12);
-        close(seen.repair_bytes_per_month, expected.repair_bytes_per_month, 0.05);
+        close(seen.loss_per_year, expected.loss_per_year, 0.15);
+        close(seen.repair_bytes_per_month, expected.repair_bytes_per_month, 0.15);
     }
 }
 
