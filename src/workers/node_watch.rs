@@ -265,7 +265,8 @@ impl NodeWatch {
             let seen = seen(row.number, status, known.wrong_shares);
             match known.recorded {
                 Some((at, position)) if now.saturating_sub(at) < RECORD_EVERY => {
-                    grown.extend((position < status.position).then_some((at, seen)));
+                    let is_news = position < status.position || seen.wrong_shares > 0;
+                    grown.extend(is_news.then_some((at, seen)));
                 }
                 _ => nodes.push(seen),
             }

@@ -11,7 +11,10 @@ use cairn::types::{Epoch, PieceId};
 
 use crate::cluster::turn;
 use crate::support::load::{Load, Plan};
+use crate::support::poll;
 use crate::support::workdir::WorkDir;
+
+const WRITTEN_WITHIN: Duration = Duration::from_secs(30);
 
 /// No two changed bytes are further apart, so that every share has one.
 const EVERY_BYTES: usize = 512;
@@ -29,8 +32,11 @@ fn a_node_that_answers_garbage() {
     // The program ends with an error if a byte is not what was written.
     let ledger = load.finish();
     println!("garbage in {falsified} pieces:{}", ledger.require_no_errors().figures());
-    let after = turn.view()[liar.id()].wrong_shares;
-    assert!(after > before, "{before} wrong shares were counted before, and {after} after");
+    // What was counted is written down at the gateway's next look at its nodes.
+    let counted = poll(WRITTEN_WITHIN, Duration::from_millis(250), || {
+        (turn.view()[liar.id()].wrong_shares > before).then_some(())
+    });
+    assert!(counted.is_some(), "no wrong share was counted within {WRITTEN_WITHIN:?}; {before} were before");
     for node in turn.nodes().iter().filter(|node| node.name() != liar.name()) {
         assert_eq!(turn.view()[node.id()].wrong_shares, 0, "{} told the truth", node.name());
     }
