@@ -5,7 +5,7 @@ use std::time::Duration;
 use rustix::process::Signal;
 
 use crate::cluster::turn;
-use crate::support::load::{Load, Plan};
+use crate::load::{Load, Plan};
 use crate::support::poll;
 
 /// A few dozen pieces, a minute between two words of the gateway to its nodes,

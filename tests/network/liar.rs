@@ -10,7 +10,7 @@ use cairn::node::store::{PieceStore, StoreOptions};
 use cairn::types::{Epoch, PieceId};
 
 use crate::cluster::turn;
-use crate::support::load::{Load, Plan};
+use crate::load::{Load, Plan};
 use crate::support::poll;
 use crate::support::workdir::WorkDir;
 

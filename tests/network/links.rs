@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use crate::cluster::turn;
 use crate::faults::{LongLine, Loss};
+use crate::load::{Load, Plan};
 use crate::node::Node;
-use crate::support::load::{Load, Plan};
 
 /// They joined when the cluster was made. Here they are given pieces and asked
 /// for them, on connections that they dialled.

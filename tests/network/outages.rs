@@ -7,8 +7,8 @@ use rustix::process::Signal;
 
 use crate::cluster::{BACK_WITHIN, turn};
 use crate::faults::Cut;
+use crate::load::{Load, Plan};
 use crate::node::Node;
-use crate::support::load::{Load, Plan};
 use crate::support::poll;
 
 /// A node that sends nothing is noticed within so long: keep-alives find a

@@ -8,8 +8,8 @@ use cairn::wire::JoinToken;
 use rustix::process::Signal;
 
 use crate::cluster::{Cluster, turn};
+use crate::load::{Load, Plan};
 use crate::node::Node;
-use crate::support::load::{Load, Plan};
 use crate::support::poll;
 
 const CAPACITY: [&str; 2] = ["--capacity", "1GB"];

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::cluster::turn;
 use crate::faults::{Frozen, Thin};
-use crate::support::load::{Load, Plan};
+use crate::load::{Load, Plan};
 
 /// Uploads that are in flight when a node stops.
 const UPLOADS: u32 = 64;

@@ -9,8 +9,8 @@ use std::time::{Duration, SystemTime};
 
 use crate::cluster::{Turn, turn};
 use crate::faults::{LongLine, Thin};
+use crate::load::{Ledger, Load, Op, Plan, Record, quantile, seconds_of};
 use crate::support::cairn::tell;
-use crate::support::load::{Ledger, Load, Op, Plan, Record, quantile, seconds_of};
 
 /// So long that the first few requests, which learn that the node has become
 /// slow, and those that try it again are less than one of a hundred.
