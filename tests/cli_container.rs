@@ -12,9 +12,9 @@ use std::time::Duration;
 use rustix::process::Signal;
 use support::cairn::Access;
 use support::client::Client;
-use support::process::{Daemon, Invocation, Outcome};
+use support::process::{Daemon, Invocation, Outcome, free_port};
 use support::workdir::WorkDir;
-use support::{free_port, http, poll};
+use support::{http, poll};
 
 const CAIRN: &str = env!("CARGO_BIN_EXE_cairn");
 const SOON: Duration = Duration::from_secs(60);
@@ -34,10 +34,12 @@ fn refused(outcome: &Outcome, words: &[&str]) {
     assert!(words.iter().all(|word| said[0].contains(word)), "{words:?}: {}", outcome.story());
 }
 
-/// A copy of the program that every user can reach.
+/// A copy of the program that every user can reach. Made by a process of its own:
+/// what this one has open for writing, a child of a test beside this one may have
+/// too, and then nobody can execute it.
 fn program(work: &WorkDir) -> PathBuf {
     let copy = work.join("cairn");
-    std::fs::copy(CAIRN, &copy).expect("room for the program");
+    Invocation::new("cp", work.path()).arg(CAIRN).arg(&copy).run();
     copy
 }
 
@@ -63,7 +65,7 @@ fn any_user_on_a_read_only_root_is_enough() {
         let _ = client.put("/bucket", b"").expect("an answer");
         client.put("/bucket/key", bytes).expect("an answer").ok("store");
         assert_eq!(client.get("/bucket/key").expect("an answer").ok("read").body, bytes);
-        let ended = up.stop(Signal::TERM, Duration::from_secs(20));
+        let ended = up.stop(Signal::TERM, SOON);
         assert_eq!(ended.and_then(|status| status.code()), Some(0), "{}", up.story());
         assert!(!up.log().contains(" WARN "), "{}", up.story());
         std::fs::remove_file(data.join("s3.env")).expect("it was just read");
@@ -196,7 +198,7 @@ fn secrets_that_everybody_may_read_are_refused_where_nobody_mounted_them() {
         let warned =
             gateway.log().lines().filter(|line| line.contains("every user in here may read the secret")).count();
         assert_eq!(warned, 4, "{}", gateway.story());
-        let ended = gateway.stop(Signal::TERM, Duration::from_secs(20));
+        let ended = gateway.stop(Signal::TERM, SOON);
         assert_eq!(ended.and_then(|status| status.code()), Some(0), "{}", gateway.story());
         let gone = || (!data.join("admin.sock").exists()).then_some(());
         poll(SOON, Duration::from_millis(20), gone).expect("its socket is gone with it");

@@ -14,11 +14,12 @@ use rustix::process::Signal;
 use serde_json::Value;
 use support::cairn::{Access, Server};
 use support::client::Client;
-use support::process::{Invocation, Outcome};
+use support::poll;
+use support::process::{Invocation, Outcome, free_port};
 use support::workdir::WorkDir;
-use support::{free_port, poll};
 
 const CAIRN: &str = env!("CARGO_BIN_EXE_cairn");
+const SOON: std::time::Duration = std::time::Duration::from_secs(60);
 
 /// `cairn` with these words on a data directory.
 fn cairn(folder: &Path, data: &Path, words: &[&str]) -> Invocation {
@@ -164,13 +165,8 @@ fn the_commands_work_while_nothing_runs_and_what_they_change_holds() {
     let id = up.json(&["nodes", "list"])[5]["node"].as_str().expect("an id").to_owned();
     let socket = data.join("admin.sock");
     assert!(socket.exists());
-    rustix::process::kill_process(
-        rustix::process::Pid::from_raw(up.0.pid() as i32).expect("a process id"),
-        Signal::TERM,
-    )
-    .expect("it runs");
-    poll(std::time::Duration::from_secs(20), std::time::Duration::from_millis(50), || (!socket.exists()).then_some(()))
-        .expect("the socket goes with the process");
+    up.0.end();
+    assert!(!socket.exists(), "the socket goes with the process");
     let told = cairn(&folder, &data, &["status"]).outcome();
     assert_eq!(told.status.code(), Some(1), "{}", told.story());
     assert!(told.text().contains("not running") && told.text().contains("8 offline"), "{}", told.story());
@@ -189,9 +185,9 @@ fn the_commands_work_while_nothing_runs_and_what_they_change_holds() {
         let shown: Value = serde_json::from_slice(&shown.stdout).ok()?;
         (shown["connected"] == true).then(|| shown["state"].clone())
     };
-    let state = poll(std::time::Duration::from_secs(30), std::time::Duration::from_millis(100), state);
+    let state = poll(SOON, std::time::Duration::from_millis(100), state);
     assert_eq!(state.expect("the node comes back"), "suspended");
-    assert!(again.stop(Signal::TERM, std::time::Duration::from_secs(20)).is_some_and(|status| status.success()));
+    assert!(again.stop(Signal::TERM, SOON).is_some_and(|status| status.success()));
 }
 
 #[test]
@@ -218,7 +214,7 @@ fn a_gateway_answers_operators_at_its_admin_address() {
         .arg(&data)
         .start(&work.join("gateway.log"));
     let ready = || Access::parse(&std::fs::read_to_string(data.join("s3.env")).ok()?);
-    gateway.wait_until("s3.env", std::time::Duration::from_secs(60), ready);
+    gateway.wait_until("s3.env", SOON, ready);
     let token = std::fs::read_to_string(data.join("admin.token")).expect("an admin token");
     let remote = |words: &[&str]| Invocation::new(CAIRN, &away).args(words).args(["--admin", &admin]);
     let copy = away.join("copy");
@@ -237,7 +233,7 @@ fn a_gateway_answers_operators_at_its_admin_address() {
     let local: [&OsStr; 3] = ["status".as_ref(), "--data".as_ref(), data.as_ref()];
     let told = Invocation::new(CAIRN, &away).args(local).outcome();
     assert!(told.text().contains("NOT POSSIBLE") && told.status.code() == Some(1), "{}", told.story());
-    assert!(gateway.stop(Signal::TERM, std::time::Duration::from_secs(20)).is_some_and(|status| status.success()));
+    assert!(gateway.stop(Signal::TERM, SOON).is_some_and(|status| status.success()));
     says(&remote(&["status"]).env("CAIRN_ADMIN_TOKEN", token.trim()).outcome(), 2, "no gateway answers operators");
 }
 
@@ -267,8 +263,8 @@ fn a_gateway_without_a_name_of_its_door_says_that_tokens_need_one() {
     }
     let mut gateway = Invocation::new(CAIRN, work.path()).args(gateway).arg(&data).start(&log);
     let ready = || Access::parse(&std::fs::read_to_string(data.join("s3.env")).ok()?);
-    gateway.wait_until("s3.env", std::time::Duration::from_secs(60), ready);
+    gateway.wait_until("s3.env", SOON, ready);
     let said = std::fs::read_to_string(&log).expect("a log");
     assert_eq!(said.lines().filter(|line| line.contains("--door-name HOST:PORT")).count(), 1, "{said}");
-    assert!(gateway.stop(Signal::TERM, std::time::Duration::from_secs(20)).is_some_and(|status| status.success()));
+    assert!(gateway.stop(Signal::TERM, SOON).is_some_and(|status| status.success()));
 }

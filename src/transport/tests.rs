@@ -42,6 +42,9 @@ pub(crate) fn config(tuning: Tuning) -> DoorConfig {
     DoorConfig { cluster: cluster(), generation: Generation(3), admission: Arc::new(Guests(None)), tuning }
 }
 
+/// For whatever comes by itself: nothing waits so long unless it does not come.
+const SOON: Duration = Duration::from_secs(60);
+
 /// Small times, so that tests need not wait.
 pub(crate) fn impatient() -> Tuning {
     Tuning {
@@ -198,10 +201,13 @@ async fn silence_and_noise_before_the_hello_cost_nothing() {
     for socket in [&mut silent, &mut noisy] {
         let mut rest = Vec::new();
         let closed = socket.read_to_end(&mut rest);
-        let _ = tokio::time::timeout(Duration::from_secs(5), closed).await.expect("the door hangs up");
+        let _ = tokio::time::timeout(SOON, closed).await.expect("the door hangs up");
     }
-    let puppet = Puppet::new(&door);
-    puppet.dial(&hello(1, Purpose::Control)).await.unwrap();
+    // With so little time for its hello, not every one is in time.
+    let (puppet, begun) = (Puppet::new(&door), std::time::Instant::now());
+    while let Err(error) = puppet.dial(&hello(1, Purpose::Control)).await {
+        assert!(begun.elapsed() < SOON, "{error}");
+    }
 }
 
 #[tokio::test]
@@ -232,7 +238,9 @@ async fn a_door_has_to_prove_the_generation_and_show_no_old_one() {
 
 #[tokio::test]
 async fn a_second_instance_is_refused_while_the_first_is_alive() {
-    let door = door(impatient()).await;
+    // However slow it is to say so.
+    let (probe_timeout, hello_timeout) = (Duration::from_secs(15), Duration::from_secs(18));
+    let door = door(Tuning { probe_timeout, hello_timeout, ping_timeout: SOON, ..Tuning::default() }).await;
     let puppet = Puppet::new(&door);
     let usage = Usage::default().encode();
     let alive = [format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", usage.len()).into_bytes(), usage].concat();
@@ -250,7 +258,7 @@ async fn a_second_instance_replaces_one_that_is_dead() {
     let door = door(Tuning { ping_after: Duration::from_secs(60), ..impatient() }).await;
     let puppet = Puppet::new(&door);
     let _hangs = puppet.dial(&hello(1, Purpose::Control)).await.unwrap();
-    assert!(door.nodes().wait_connected(1, Duration::from_secs(5)).await);
+    assert!(door.nodes().wait_connected(1, SOON).await);
     let _second = puppet.dial(&hello(2, Purpose::Control)).await.unwrap();
     until(|| door.nodes().status(puppet.node).is_some_and(|status| status.instance.as_bytes()[0] == 2)).await;
     assert_eq!(door.nodes().connected().len(), 1);
@@ -261,14 +269,16 @@ async fn a_dead_path_is_found_while_idle() {
     let door = door(impatient()).await;
     let puppet = Puppet::new(&door);
     let _hangs = puppet.dial(&hello(1, Purpose::Control)).await.unwrap();
-    assert!(door.nodes().wait_connected(1, Duration::from_secs(5)).await);
+    assert!(door.nodes().wait_connected(1, SOON).await);
     until(|| !door.nodes().is_connected(puppet.node)).await;
 }
 
 #[tokio::test]
 async fn a_node_that_dials_again_is_let_in_at_once_and_what_it_lost_is_noticed() {
     // No pings, so that only dialling again can find out.
-    let door = door(Tuning { ping_after: Duration::from_secs(60), ..impatient() }).await;
+    let patience = Duration::from_secs(9);
+    let tuning = Tuning { ping_after: SOON, ping_timeout: patience, probe_timeout: patience, ..impatient() };
+    let door = door(tuning).await;
     let puppet = Puppet::new(&door);
     let mut lost = vec![puppet.dial(&hello(1, Purpose::Control)).await.unwrap()];
     for _ in 0..7 {
@@ -279,7 +289,7 @@ async fn a_node_that_dials_again_is_let_in_at_once_and_what_it_lost_is_noticed()
     let usage = Usage::default().encode();
     let alive = [format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", usage.len()).into_bytes(), usage].concat();
     puppet.replies(vec![alive; 100]).await;
-    assert!(begun.elapsed() < Duration::from_millis(400), "it did not wait for a probe");
+    assert!(begun.elapsed() < patience, "it did not wait for a probe");
     // No request waits for what went with the old address.
     until(|| door.nodes().status(puppet.node).is_some_and(|status| status.connections == 1)).await;
     assert_eq!(door.nodes().usage(puppet.node).await, Ok(Usage::default()));
@@ -290,7 +300,7 @@ async fn a_node_that_does_not_answer_times_out() {
     let door = door(Tuning { ping_after: Duration::from_secs(60), ..impatient() }).await;
     let puppet = Puppet::new(&door);
     let _hangs = puppet.dial(&hello(1, Purpose::Control)).await.unwrap();
-    assert!(door.nodes().wait_connected(1, Duration::from_secs(5)).await);
+    assert!(door.nodes().wait_connected(1, SOON).await);
     let piece = Bytes::from(vec![1; 2 << 20]);
     let put = door.nodes().put_piece(puppet.node, PieceId::from_bytes([1; 16]), Epoch(1), piece).await;
     assert_eq!(put, Err(NodeError::Timeout));
@@ -314,7 +324,7 @@ async fn answers_that_do_not_fit_the_request_break_the_connection_only() {
         let door = door(Tuning::default()).await;
         let puppet = Puppet::new(&door);
         puppet.replies(vec![answer.to_vec()]).await;
-        assert!(door.nodes().wait_connected(1, Duration::from_secs(5)).await);
+        assert!(door.nodes().wait_connected(1, SOON).await);
         let got = door.nodes().get_piece(puppet.node, PieceId::from_bytes([1; 16]), 0..4).await;
         assert!(matches!(got, Err(NodeError::Broken(_))), "{got:?} for {}", String::from_utf8_lossy(answer));
         until(|| !door.nodes().is_connected(puppet.node)).await;
@@ -337,20 +347,19 @@ async fn a_node_cannot_pile_up_connections() {
     }
 }
 
-/// Waits until it holds; fails after ten seconds.
+/// Waits until it holds; fails after a minute.
 pub(crate) async fn until(mut holds: impl FnMut() -> bool) {
-    for _ in 0..1000 {
-        if holds() {
-            return;
-        }
+    let begun = std::time::Instant::now();
+    while !holds() {
+        assert!(begun.elapsed() < SOON, "it did not come true within {SOON:?}");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    panic!("it did not come true within 10 s");
 }
 
 #[tokio::test]
 async fn one_source_that_says_nothing_keeps_nobody_else_out() {
-    let tuning = Tuning { handshakes_max: 8, handshakes_per_source_max: 4, ..impatient() };
+    // Nobody is sent away for saying nothing within the time of this test.
+    let tuning = Tuning { handshakes_max: 8, handshakes_per_source_max: 4, hello_timeout: SOON, ..impatient() };
     let door = door(tuning).await;
     let mut silent = Vec::new();
     for _ in 0..32 {
@@ -359,7 +368,6 @@ async fn one_source_that_says_nothing_keeps_nobody_else_out() {
         silent.push(socket.connect(door.local_addr()).await.unwrap());
     }
     let (puppet, hello) = (Puppet::new(&door), hello(1, Purpose::Control));
-    let dialled = tokio::time::timeout(Duration::from_secs(5), puppet.dial(&hello));
-    assert!(dialled.await.expect("the door has room for others").is_ok());
+    assert!(puppet.dial(&hello).await.is_ok(), "the door has room for others");
     door.shutdown().await;
 }

@@ -86,9 +86,9 @@ def fetch(address, method="GET", body=None, headers=None):
 
 def presigned():
     body = data(41, 9 * MIB)
-    put = s3.generate_presigned_url("put_object", {"Bucket": BUCKET, "Key": "signed/up"}, ExpiresIn=60)
+    put = s3.generate_presigned_url("put_object", {"Bucket": BUCKET, "Key": "signed/up"}, ExpiresIn=600)
     same(fetch(put, "PUT", body)[0], 200, "a presigned PUT")
-    get = s3.generate_presigned_url("get_object", {"Bucket": BUCKET, "Key": "signed/up"}, ExpiresIn=60)
+    get = s3.generate_presigned_url("get_object", {"Bucket": BUCKET, "Key": "signed/up"}, ExpiresIn=600)
     status, got = fetch(get)
     same(status, 200, "a presigned GET")
     same_bytes(got, body, "a presigned GET")
@@ -98,7 +98,8 @@ def presigned():
     same(fetch(get.replace("signed/up", "headers"))[0], 403, "nor another key's")
     same(fetch(put, "PUT", b"x", {"x-amz-copy-source": f"/{BUCKET}/headers"})[0], 403, "an unsigned x-amz header is refused")
     same_bytes(read(s3, "signed/up"), body, "and changed nothing")
-    typed = s3.generate_presigned_url("put_object", {"Bucket": BUCKET, "Key": "signed/typed", "ContentType": "text/x"}, ExpiresIn=60)
+    typed = s3.generate_presigned_url("put_object", {"Bucket": BUCKET, "Key": "signed/typed", "ContentType": "text/x"},
+                                      ExpiresIn=600)
     same(fetch(typed, "PUT", b"x", {"Content-Type": "text/y"})[0], 403, "a signed header must be as signed")
     same(fetch(typed, "PUT", b"x", {"Content-Type": "text/x"})[0], 200, "as signed")
 
@@ -114,7 +115,7 @@ def attributes():
 def empty_bodies():
     """The SDK asks for 100 Continue also where nothing would follow, and is
     confused by an answer to the next request on that connection."""
-    impatient = client(read_timeout=10)
+    impatient = client(read_timeout=30)
     for number in range(3):
         impatient.put_object(Bucket=BUCKET, Key=f"empty/{number}", Body=b"")
         impatient.put_object(Bucket=BUCKET, Key=f"full/{number}", Body=b"full")

@@ -60,7 +60,7 @@ impl<'a> Database<'a> {
             let asked = call_on(visit, &sockets, "psql").args(["-XAtc", "select pg_is_in_recovery()"]).outcome();
             (asked.stdout == b"f\n").then_some(())
         };
-        database.daemon.wait_until("PostgreSQL that takes writes", Duration::from_secs(60), takes_writes);
+        database.daemon.wait_until("PostgreSQL that takes writes", Duration::from_secs(180), takes_writes);
         database
     }
 
@@ -99,7 +99,7 @@ impl<'a> Database<'a> {
 
     /// Shut it down in good order.
     pub fn stop(mut self) {
-        let ended = self.daemon.stop(Signal::INT, Duration::from_secs(60));
+        let ended = self.daemon.stop(Signal::INT, Duration::from_secs(180));
         assert!(ended.is_some_and(|status| status.success()), "a bad end ({ended:?}): {}", self.daemon.story());
     }
 }

@@ -5,9 +5,12 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
-use crate::support::process::{Daemon, Invocation};
-use crate::support::{free_port, poll, workdir};
+use crate::support::process::{Daemon, Invocation, free_port};
+use crate::support::{poll, workdir};
 use crate::visit::{Visit, installed, rclone};
+
+/// For whatever a mounter does by itself.
+const SOON: Duration = Duration::from_secs(60);
 
 /// A mounted folder.
 pub struct Mount<'a> {
@@ -86,7 +89,7 @@ impl<'a> Mount<'a> {
     fn start(visit: &'a Visit, path: PathBuf, call: Invocation, control: Option<(&'static str, String)>) -> Self {
         assert!(Path::new("/dev/fuse").exists(), "/dev/fuse is missing: mounting needs FUSE in the kernel");
         let mut daemon = call.start(&visit.work.join("mount.log"));
-        daemon.wait_until("mount", Duration::from_secs(30), || is_mounted(&path).then_some(()));
+        daemon.wait_until("mount", SOON, || is_mounted(&path).then_some(()));
         Self { path, visit, daemon, control }
     }
 
@@ -103,21 +106,26 @@ impl<'a> Mount<'a> {
     }
 
     /// Unmount it as a kubelet does when the pod has ended: without a thought of
-    /// uploads.
+    /// uploads, and again while it is busy: a child of a test beside this one that is
+    /// just being started has a copy of what this one has closed.
     pub fn unmount_at_once(mut self) {
-        self.visit.call("fusermount3").arg("-u").arg(&self.path).run();
-        let ended = poll(Duration::from_secs(30), Duration::from_millis(20), || self.daemon.has_ended().then_some(()));
+        let unmount = || self.visit.call("fusermount3").arg("-u").arg(&self.path).outcome();
+        let unmounted = poll(SOON, Duration::from_millis(100), || unmount().status.success().then_some(()));
+        assert!(unmounted.is_some(), "it cannot be unmounted: {}", unmount().story());
+        let ended = poll(SOON, Duration::from_millis(20), || self.daemon.has_ended().then_some(()));
         assert!(ended.is_some(), "still running after it was unmounted: {}", self.daemon.story());
     }
 
     /// Kill what serves it, as when the driver's pod or the machine goes.
     pub fn kill(mut self) {
-        self.daemon.stop(Signal::KILL, Duration::from_secs(10)).expect("nothing survives that");
+        self.daemon.stop(Signal::KILL, SOON).expect("nothing survives that");
     }
 
-    /// Wait until rclone has nothing left to upload.
+    /// Wait until rclone has nothing left to upload, three times in a row: it hears a
+    /// moment later of what was closed.
     pub fn flush(&self) {
         let Some((program, address)) = &self.control else { return };
+        let mut idle = 0;
         let flushed = poll(Duration::from_secs(120), Duration::from_millis(200), || {
             let text = rclone(self.visit, program)
                 .args(["rc", "--url", &format!("http://{address}"), "vfs/stats"])
@@ -126,7 +134,8 @@ impl<'a> Mount<'a> {
             let stats: serde_json::Value = serde_json::from_str(&text).expect("rclone rc prints JSON");
             let left =
                 |name: &str| stats["diskCache"][name].as_u64().expect("a mount with a write cache counts uploads");
-            (left("uploadsQueued") + left("uploadsInProgress") == 0).then_some(())
+            idle = if left("uploadsQueued") + left("uploadsInProgress") == 0 { idle + 1 } else { 0 };
+            (idle == 3).then_some(())
         });
         assert!(flushed.is_some(), "uploads do not end: {}", self.daemon.story());
     }

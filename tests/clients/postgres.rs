@@ -11,6 +11,9 @@ use crate::visit::{RCLONE_NEW, Visit};
 
 const DUMPING: Duration = Duration::from_secs(30);
 const PAUSE: Duration = Duration::from_secs(3);
+/// However slow it is.
+const DUMPS_MIN: usize = 4;
+const SOON: Duration = Duration::from_secs(60);
 
 #[test]
 fn dumps_onto_a_mounted_bucket_restore() {
@@ -67,22 +70,24 @@ fn dump_while_it_is_written(visit: &Visit, database: &Database<'_>, mount: &Moun
     let mut pgbench = database.call("pgbench").args(["-n", "-c", "2", "--rate", "60", "-T", "600"]).start(&log);
     let begun = Instant::now();
     let mut count = 0;
-    while begun.elapsed() < DUMPING {
+    while begun.elapsed() < DUMPING || count < DUMPS_MIN {
         database.sql("postgres", &format!("insert into mark values ({count})"));
         dump(database, &mount.join(&format!("dump-{count}.dump")));
         count += 1;
         std::thread::sleep(PAUSE);
+        pgbench.wait_until("row of pgbench's", SOON, || has_written(database).then_some(()));
     }
     assert!(!pgbench.has_ended(), "pgbench should have gone on: {}", pgbench.story());
     drop(pgbench);
-    assert!(count >= 4, "only {count} dumps in {DUMPING:?}");
     // Its last transactions end when the server notices that it is gone.
     let others = "select count(*) from pg_stat_activity where application_name = 'pgbench'";
-    let gone = crate::support::poll(Duration::from_secs(20), PAUSE / 10, || {
-        (database.sql("postgres", others) == "0").then_some(())
-    });
+    let gone = crate::support::poll(SOON, PAUSE / 10, || (database.sql("postgres", others) == "0").then_some(()));
     assert!(gone.is_some(), "pgbench's connections are still open");
     count
+}
+
+fn has_written(database: &Database<'_>) -> bool {
+    database.sql("postgres", "select exists (select from pgbench_history)") == "t"
 }
 
 /// Dump everything to `path`; the SHA-256 of what was written, as it reads

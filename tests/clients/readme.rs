@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use crate::support::{data, free_port};
+use crate::support::data;
+use crate::support::process::free_port;
 use crate::visit::{Visit, installed};
 
 const README: &str = include_str!("../../README.md");
@@ -25,7 +26,7 @@ fn rclone_section() {
 fn docker_registry_section() {
     let printed = run_section(
         "Docker registry",
-        "trap 'kill $!' EXIT; for i in $(seq 100); do curl -sf http://127.0.0.1:5000/v2/ && break; sleep 0.1; done",
+        "trap 'kill $!' EXIT; for i in $(seq 600); do curl -sf http://127.0.0.1:5000/v2/ && break; sleep 0.1; done",
     );
     assert!(printed.ends_with("{}"), "{printed}");
 }

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::support::process::Daemon;
-use crate::support::{data, free_port};
+use crate::support::data;
+use crate::support::process::{Daemon, free_port};
 use crate::visit::Visit;
 
 /// Large enough for multipart uploads, and for the registry to move the
@@ -110,7 +110,7 @@ impl<'a> Registry<'a> {
         let log = visit.work.join("registry.log");
         let mut daemon = visit.call("docker-registry").arg("serve").arg(config).start(&log);
         daemon
-            .wait_until("listening registry", Duration::from_secs(30), || std::net::TcpStream::connect(&address).ok());
+            .wait_until("listening registry", Duration::from_secs(60), || std::net::TcpStream::connect(&address).ok());
         Self { visit, address, daemon }
     }
 

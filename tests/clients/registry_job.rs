@@ -10,8 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::kubernetes;
-use crate::support::free_port;
-use crate::support::process::{Daemon, Invocation};
+use crate::support::process::{Daemon, Invocation, free_port};
 use crate::visit::Visit;
 
 const SCRIPTED_KUBECTL: &str = "#!/bin/sh\necho \"$*\" >>\"$CALLS\"\n";
@@ -113,7 +112,7 @@ impl<'a> Registry<'a> {
         let address = format!("127.0.0.1:{port}");
         let mut daemon = call.start(&visit.work.join("registry.log"));
         daemon
-            .wait_until("listening registry", Duration::from_secs(30), || std::net::TcpStream::connect(&address).ok());
+            .wait_until("listening registry", Duration::from_secs(60), || std::net::TcpStream::connect(&address).ok());
         Self { visit, address, _daemon: daemon }
     }
 
@@ -145,8 +144,8 @@ struct Steps<'a> {
 impl<'a> Steps<'a> {
     fn new(visit: &'a Visit, config: &Path) -> Self {
         let programs = visit.work.folder("programs");
-        executable(&programs.join("kubectl"), SCRIPTED_KUBECTL);
-        executable(&programs.join("registry"), "#!/bin/sh\nexec docker-registry \"$@\"\n");
+        executable(visit, &programs.join("kubectl"), SCRIPTED_KUBECTL);
+        executable(visit, &programs.join("registry"), "#!/bin/sh\nexec docker-registry \"$@\"\n");
         let script = visit.work.join("collect");
         let text = kubernetes::text("registry/base/collect.sh");
         let text = text.replace("config=/etc/registry/config.yml", &format!("config={}", config.display()));
@@ -166,8 +165,9 @@ impl<'a> Steps<'a> {
     }
 }
 
-fn executable(path: &Path, text: &str) {
-    use std::os::unix::fs::PermissionsExt as _;
-    std::fs::write(path, text).expect("room for a script");
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).expect("it is ours");
+/// Written by a process of its own: what this one has open for writing, a child of a
+/// test beside this one may have too, and then nobody can execute it.
+fn executable(visit: &Visit, path: &Path, text: &str) {
+    let write = "printf %s \"$1\" >\"$0\" && chmod 755 \"$0\"";
+    visit.call("/bin/sh").args(["-c", write]).arg(path).arg(text).run();
 }

@@ -33,8 +33,8 @@ pub const KIND: &str = "docker";
 /// Debian's own client, which fits the engine; another one may come first in PATH.
 const DOCKER: &str = "/usr/bin/docker";
 
-const READY_LIMIT: Duration = Duration::from_secs(60);
-const END_LIMIT: Duration = Duration::from_secs(20);
+const READY_LIMIT: Duration = Duration::from_secs(180);
+const END_LIMIT: Duration = Duration::from_secs(60);
 
 /// Where an engine's network is.
 enum Network {

@@ -52,7 +52,7 @@ fn published_ports_are_reached_from_inside() {
     let serve = ["busybox", "/bin/busybox", "nc", "-ll", "-p", "7", "-e", "/bin/busybox", "echo", "hello"];
     engine.docker(["run", "--detach", "--publish", "7000:7"]).args(serve).run();
     let said = engine.inside(|| {
-        poll(Duration::from_secs(20), Duration::from_millis(50), || {
+        poll(Duration::from_secs(60), Duration::from_millis(50), || {
             let mut said = String::new();
             TcpStream::connect("127.0.0.1:7000").ok()?.read_to_string(&mut said).ok()?;
             (!said.is_empty()).then_some(said)

@@ -18,7 +18,7 @@ use crate::support::poll;
 use crate::support::process::Outcome;
 use crate::support::workdir::WorkDir;
 
-const START_LIMIT: Duration = Duration::from_secs(90);
+const START_LIMIT: Duration = Duration::from_secs(180);
 /// The largest image that is acceptable, in bytes.
 const SIZE_LIMIT: u64 = 40_000_000;
 

@@ -11,7 +11,7 @@ use crate::support::cairn::Shared;
 use crate::support::poll;
 use crate::support::process::Outcome;
 
-const SOON: Duration = Duration::from_secs(60);
+const SOON: Duration = Duration::from_secs(120);
 
 /// The engine of all cases, as long as somebody holds it.
 fn engine() -> Arc<Engine> {
@@ -222,7 +222,7 @@ fn mount(folder: &Path, mode: &str) -> String {
 }
 
 fn a_database_whose_name_is_not_known_yet_is_waited_for() {
-    let options = ["--env=CAIRN_METADATA=postgres://cairn:secret@metadata/cairn", "--env=CAIRN_START_WAIT=8s"];
+    let options = ["--env=CAIRN_METADATA=postgres://cairn:secret@metadata/cairn", "--env=CAIRN_START_WAIT=15s"];
     let gateway = Running::start("no-dns", &options, &["gateway"]);
     gateway.wait_for_line("metadata");
     assert_eq!(gateway.exit_code(), "2", "it has waited for long enough");

@@ -113,7 +113,7 @@ impl Stack {
         for container in self.containers(service) {
             let status = || self.inspect(&container, "{{.State.Health.Status}}");
             let healthy =
-                poll(Duration::from_secs(120), Duration::from_millis(250), || (status() == "healthy").then_some(()));
+                poll(Duration::from_secs(240), Duration::from_millis(250), || (status() == "healthy").then_some(()));
             let story = || self.inspect(&container, "{{json .State.Health}}");
             healthy.unwrap_or_else(|| panic!("a container of {service} is not healthy: {}", story()));
         }

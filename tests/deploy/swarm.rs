@@ -21,7 +21,7 @@ use crate::support::process::Outcome;
 
 const PAGE: &str = include_str!("../../docs/deploy-swarm.md");
 /// For whatever the swarm does by itself.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// The reader of the page, in a clone of the repository.
 struct Reader {
@@ -47,7 +47,7 @@ impl Reader {
 
     /// Enters a block of the page on a machine.
     fn enter(&self, block: &str, number: usize, variables: &[(&str, &str)]) -> Outcome {
-        let shell = self.machines.user("bash", self.machine(number)).current_dir(&self.clone).limit_seconds(240);
+        let shell = self.machines.user("bash", self.machine(number)).current_dir(&self.clone).limit_seconds(600);
         let shell = variables.iter().fold(shell, |shell, (name, value)| shell.env(name, value));
         shell.env("CAIRN_NODE_CAPACITY", "2GB").args(["-euo", "pipefail", "-c", &commands(block)]).run()
     }
@@ -70,12 +70,23 @@ impl Reader {
         Client::new(&Access { endpoint, key, secret, region: "us-east-1".into() })
     }
 
+    /// What a command says on the first machine, also where it fails: a swarm has no
+    /// leader for a moment, a container has just gone.
+    fn asked(&self, arguments: &[&str]) -> String {
+        let outcome = self.machine(1).engine.docker(arguments).outcome();
+        format!("{}{}", outcome.text(), outcome.stderr)
+    }
+
     /// Waits until `docker ARGUMENTS` on the first machine says what is wanted.
     fn wait(&self, what: &str, arguments: &[&str], wanted: impl Fn(&str) -> bool) {
+        self.wait_for(what, || self.asked(arguments), wanted);
+    }
+
+    fn wait_for(&self, what: &str, asked: impl Fn() -> String, wanted: impl Fn(&str) -> bool) {
         let begun = Instant::now();
         let mut said = String::new();
         poll(PATIENCE, Duration::from_millis(500), || {
-            said = self.docker(arguments);
+            said = asked();
             wanted(&said).then_some(())
         })
         .unwrap_or_else(|| panic!("not {what} within {PATIENCE:?}: {said}\n{}", self.tasks()));
@@ -93,9 +104,13 @@ impl Reader {
 
     /// Waits until so many nodes are connected.
     fn wait_for_nodes(&self, count: usize) {
-        let gateway = self.docker(&["ps", "--quiet", "--filter", "label=com.docker.swarm.service.name=cairn_gateway"]);
-        let list = ["exec", gateway.trim(), "/cairn", "nodes", "list"];
-        self.wait(&format!("{count} nodes"), &list, |said| said.matches(" yes ").count() == count);
+        let listed = || {
+            let ours = ["ps", "--quiet", "--filter", "label=com.docker.swarm.service.name=cairn_gateway"];
+            // One that has just been replaced may be listed, too.
+            let gateways = self.asked(&ours);
+            self.asked(&["exec", gateways.lines().next().unwrap_or_default(), "/cairn", "nodes", "list"])
+        };
+        self.wait_for(&format!("{count} nodes"), listed, |said| said.matches(" yes ").count() == count);
     }
 
     fn tasks(&self) -> String {
@@ -170,7 +185,8 @@ fn three_machines_lose_one_and_a_fourth_joins() {
     reader.enter("scale", 1, &[]);
     reader.wait_for_s3(4);
 
-    reader.docker(&["service", "update", "--quiet", "--force", "cairn_gateway"]);
+    let update = ["service", "update", "--quiet", "--force", "cairn_gateway"];
+    reader.machine(1).engine.docker(update).limit_seconds(600).run();
     load.wait_for(10, &[0, 1, 2], PATIENCE);
     // What was acknowledged anywhere is read where the machine was lost, and elsewhere.
     for (load, readers) in [(steady, &clients[2..]), (load, &clients[..1])] {

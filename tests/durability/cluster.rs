@@ -13,7 +13,7 @@ use crate::support::cairn::{Access, tell};
 use crate::support::client::Client;
 use crate::support::process::{Daemon, Invocation};
 
-const READY_LIMIT: Duration = Duration::from_secs(60);
+const READY_LIMIT: Duration = Duration::from_secs(120);
 
 /// A running `cairn up`.
 pub struct Cluster {
@@ -68,6 +68,21 @@ impl Cluster {
         self.daemon.log()
     }
 
+    /// How many clients it serves now: whose connections it has taken, and whose bytes it has read as far as
+    /// they came. A connection that only the kernel has taken belongs to no file yet.
+    pub fn in_flight(&self) -> usize {
+        let access = self.access.as_ref().expect("it was waited for");
+        let port: u16 = access.authority().rsplit_once(':').and_then(|(_, port)| port.parse().ok()).expect("a port");
+        let ours = format!(":{port:04X}");
+        let is_served = |line: &&str| {
+            let fields: Vec<&str> = line.split_whitespace().collect();
+            matches!(fields[..], [_, local, _, "01", queues, _, _, _, _, file, ..]
+                if local.ends_with(&ours) && queues.ends_with(":00000000") && file != "0")
+        };
+        let table = std::fs::read_to_string("/proc/net/tcp").expect("Linux");
+        table.lines().filter(is_served).count()
+    }
+
     /// kill -9.
     pub fn kill(mut self) {
         self.daemon.stop(Signal::KILL, Duration::from_secs(10));
@@ -89,8 +104,8 @@ impl Cluster {
     pub fn ended(mut self) -> (ExitStatus, Duration) {
         let begun = Instant::now();
         // A second SIGTERM would end it at once; this signal does nothing.
-        let ended = self.daemon.stop(Signal::CONT, Duration::from_secs(20));
-        let status = ended.unwrap_or_else(|| panic!("still running 20 s after SIGTERM: {}", self.daemon.story()));
+        let ended = self.daemon.stop(Signal::CONT, Duration::from_secs(60));
+        let status = ended.unwrap_or_else(|| panic!("still running 60 s after SIGTERM: {}", self.daemon.story()));
         (status, begun.elapsed())
     }
 

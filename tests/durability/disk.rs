@@ -52,8 +52,8 @@ fn delete(client: &Client, ledger: &mut Ledger, key: &str) {
 /// A gateway hears of it when it asks the nodes for the next sign of life.
 fn wait_for_room(client: &Client) {
     let probe = format!("{BUCKET}/probe");
-    let again = || client.put(&probe, &random(1, 50_000)).is_ok_and(|reply| reply.status == 200);
-    let heard = poll(Duration::from_secs(30), Duration::from_millis(500), || again().then_some(()));
+    let again = || client.put(&probe, &random(1, 3_000_000)).is_ok_and(|reply| reply.status == 200);
+    let heard = poll(Duration::from_secs(60), Duration::from_millis(500), || again().then_some(()));
     heard.expect("there is space again");
     client.delete(&probe).expect("it runs").ok("a delete");
 }
@@ -151,7 +151,7 @@ fn a_read_only_or_full_disk_at_the_start_is_told_in_one_sentence() {
     let data = mount.path.join("data");
     assert!(Cluster::start(work.path(), &data, &[]).stop().0.success());
     let told = |data: &Path, word: &str| {
-        let outcome = invocation(work.path(), data, &[]).limit_seconds(30).outcome();
+        let outcome = invocation(work.path(), data, &[]).limit_seconds(60).outcome();
         assert_eq!(outcome.status.code(), Some(2), "{}", outcome.story());
         let last = outcome.stderr.trim().lines().last().unwrap_or_default().to_lowercase();
         assert!(last.contains(word) && !outcome.stderr.contains("panicked"), "{}", outcome.story());

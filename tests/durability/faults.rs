@@ -86,8 +86,7 @@ fn a_database_whose_disk_is_full_refuses_and_reads_on() {
     };
     wait("writes are refused", SOON, || since(false, Outcome::Refused) > 20);
     wait("reads go on", SOON, || since(true, Outcome::Good) > 20);
-    let told = gateway.json(&["status"])["problems"].to_string();
-    assert!(told.contains("no room left"), "{told}");
+    gateway.wait_status("the problem", |status| status["problems"].to_string().contains("no room left"));
     std::fs::remove_file(&ballast).expect("it is ours");
     load.wait_for(40, &[0], SOON);
     wait("writes go on", SOON, || since(false, Outcome::Good) > 20);

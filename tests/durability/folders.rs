@@ -17,15 +17,16 @@ use super::cluster::Cluster;
 use crate::support::cairn::tell;
 use crate::support::client::{Body, Call, Client, between};
 use crate::support::ledger::{TOKEN, Version};
-use crate::support::seed;
 use crate::support::workdir::WorkDir;
+use crate::support::{poll, seed};
 
 const BUCKET: &str = "/folders";
 /// Empty, in the row, sharing a segment, a segment of their own, several.
 const SIZES: [usize; 11] = [0, 1, 4_096, 16_384, 16_385, 60_000, 300_000, 1_000_000, 3_000_000, 9_000_000, 21_000_000];
-/// A lost folder must not cost a read its patience.
-const READ_LIMIT: Duration = Duration::from_secs(4);
-const REFUSAL_LIMIT: Duration = Duration::from_secs(6);
+/// A lost folder must not cost a read its patience: the ten seconds for which a connection to a node is waited
+/// for. A disk that stalls for some seconds is nobody's fault.
+const READ_LIMIT: Duration = Duration::from_secs(9);
+const REFUSAL_LIMIT: Duration = Duration::from_secs(9);
 /// What such a loss may log.
 const EXPECTED: [&str; 9] = [
     "a node gave wrong shares",
@@ -239,10 +240,12 @@ impl Drill {
 
     fn hurt(&mut self, folder: &Path, damage: Damage) {
         if damage == Damage::Deleted {
-            return fs::remove_dir_all(folder).expect("the node's folder was there");
+            return remove(folder);
         }
         for path in files(folder) {
-            let size = fs::metadata(&path).expect("it was listed").len();
+            // A file that a node was about to rename is gone.
+            let Ok(mut file) = File::options().write(true).open(&path) else { continue };
+            let size = file.metadata().expect("it is open").len();
             let size = match damage {
                 Damage::ShorterNoise => size / 2,
                 Damage::LongerNoise => size + 100_000,
@@ -250,7 +253,6 @@ impl Drill {
             };
             let mut noise = vec![0; usize::try_from(size).expect("it fits in memory")];
             self.dice.fill_bytes(&mut noise);
-            let mut file = File::options().write(true).open(&path).expect("it was listed");
             file.set_len(size).and_then(|()| file.write_all(&noise)).expect("noise can be written");
         }
     }
@@ -326,6 +328,13 @@ fn nodes_missing(message: &str) -> Option<usize> {
 fn put(client: &Client, key: &str, version: &Version) -> std::io::Result<crate::support::client::Reply> {
     let path = format!("{BUCKET}/{key}");
     client.send(Call::new("PUT", &path).header(TOKEN, version.token.clone()).body(Body::Bytes(&version.body)))
+}
+
+/// All of it, also where a node that still runs puts a file into it meanwhile.
+fn remove(folder: &Path) {
+    assert!(folder.exists(), "the node's folder was there");
+    let gone = || (fs::remove_dir_all(folder).is_ok() || !folder.exists()).then_some(());
+    poll(Duration::from_secs(60), Duration::from_millis(10), gone).expect("a folder can be removed");
 }
 
 fn files(folder: &Path) -> Vec<std::path::PathBuf> {

@@ -21,8 +21,11 @@ pub const ROLE: &str = "cairn";
 /// Stands in no other text.
 pub const PASSWORD: &str = "Gr4niteUnderMoss";
 /// How long something may take that the cluster does by itself.
-pub const SOON: Duration = Duration::from_secs(60);
-const STOP_LIMIT: Duration = Duration::from_secs(20);
+pub const SOON: Duration = Duration::from_secs(120);
+/// A request that a gateway gives up without its database has waited for so
+/// long, a little less than the ten seconds of its patience.
+pub const PATIENCE: Duration = Duration::from_secs(9);
+const STOP_LIMIT: Duration = Duration::from_secs(60);
 /// Nodes of a cluster: a scheme of 3/4/5/6.
 pub const NODES: usize = 6;
 
@@ -385,8 +388,8 @@ impl Node {
 
     /// Its name.
     pub fn id(&self) -> String {
-        let status = self.status();
-        status["node"].as_str().expect("a node has a name").to_owned()
+        let name = || self.status()["node"].as_str().map(str::to_owned);
+        poll(SOON, Duration::from_millis(100), name).expect("a node has a name")
     }
 
     fn status(&self) -> Value {

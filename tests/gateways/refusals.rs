@@ -13,9 +13,9 @@ use crate::support::workdir::WorkDir;
 use crate::support::{free_port, poll};
 
 /// A gateway that cannot start says so within this time.
-const AT_ONCE: Duration = Duration::from_secs(10);
+const AT_ONCE: Duration = Duration::from_secs(30);
 /// The same where a host does not answer, or is not there yet.
-const AFTER_WAITING: Duration = Duration::from_secs(60);
+const AFTER_WAITING: Duration = Duration::from_secs(100);
 
 /// A gateway's data directory and its cluster's secret.
 struct Desk {

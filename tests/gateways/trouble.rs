@@ -49,8 +49,11 @@ fn rights_that_are_taken_away() {
     clients.iter().for_each(|client| writes_again(client, "/rights/key"));
 
     // The role may not even log in any more.
+    server.sql("postgres", &format!("ALTER ROLE {ROLE} NOLOGIN"));
+    // Only now: a gateway whose connection ends before that is stored makes another one.
     let end = format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{ROLE}'");
-    server.sql("postgres", &format!("ALTER ROLE {ROLE} NOLOGIN; {end}"));
+    let none = || server.sql("postgres", &end).is_empty().then_some(());
+    poll(SOON, Duration::from_millis(100), none).expect("their connections end");
     for client in &clients {
         refuses_writes(client, "/rights/late");
         assert_eq!(client.get("/rights/before").expect("an answer").status, 503);

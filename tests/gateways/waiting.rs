@@ -1,8 +1,6 @@
 //! A gateway whose database is not there yet: it waits, says so, and goes on by
 //! itself; or it gives up after the time that it was told.
 
-use std::time::Duration;
-
 use rustix::process::Signal;
 
 use crate::cluster::{PASSWORD, ROLE, SOON, fresh_database, write_private};
@@ -61,7 +59,9 @@ fn a_database_that_comes_later_is_waited_for() {
     assert!(gateway.log().contains("waiting for the metadata database, for 60 s at most"), "{}", gateway.story());
     server.control(&["start"]);
     gateway.wait_until("a gateway that serves", SOON, || (desk.health(&[]) == Some(0)).then_some(()));
-    assert_eq!(http::get(&desk.observe, "/health/ready").map(|(status, _)| status), Some(200));
+    gateway.wait_until("an answer of 200", SOON, || {
+        http::get(&desk.observe, "/health/ready").filter(|(status, _)| *status == 200)
+    });
 
     // It goes away again: the gateway stays, and is not ready meanwhile.
     server.control(&["stop", "-m", "fast"]);
@@ -78,12 +78,13 @@ fn waiting_ends_with_the_order_to_stop_or_with_the_time() {
     let nobody = format!("postgres://{ROLE}:{PASSWORD}@127.0.0.1:{}/db", free_port());
     let mut gateway = desk.start(&nobody);
     gateway.wait_until("a gateway that waits", SOON, || desk.waits());
-    let ended = gateway.stop(Signal::TERM, Duration::from_secs(10));
+    let ended = gateway.stop(Signal::TERM, SOON);
     assert_eq!(ended.and_then(|status| status.code()), Some(0), "{}", gateway.story());
 
     for host in ["127.0.0.1", "no.such.host.invalid"] {
         let url = nobody.replace("127.0.0.1", host);
-        let refused = desk.gateway(&url).env("CAIRN_START_WAIT", "1s").fails();
+        // Longer than one attempt takes, so that there is a second one to wait for.
+        let refused = desk.gateway(&url).env("CAIRN_START_WAIT", "10s").fails();
         assert_eq!(refused.status.code(), Some(2), "{}", refused.story());
         let last = refused.stderr.lines().last().unwrap_or_default();
         assert!(

@@ -53,7 +53,7 @@ fn a_worker_repairs_what_gateways_leave_to_it() {
         let whole = report["segments"].as_u64() > Some(0) && report["healthy"] == report["segments"];
         (whole && report["queue"] == 0 && report["pieces_repaired"].as_u64() > Some(0)).then_some(report)
     };
-    let report = poll(2 * SOON, Duration::from_millis(300), repaired);
+    let report = poll(5 * SOON, Duration::from_millis(300), repaired);
     assert!(report.is_some(), "not repaired: {:#}\n{}", segments(&cluster, 1), worker.story());
     let (_, page) = http::get(&observe, "/metrics").expect("metrics");
     assert!(page.contains("cairn_segments{health=\"healthy\"}") && !page.contains("cairn_s3_"), "{page}");
@@ -63,7 +63,7 @@ fn a_worker_repairs_what_gateways_leave_to_it() {
     for (number, (path, bytes)) in objects.iter().enumerate() {
         assert!(clients[number % 2].get(path).expect("an answer").ok("read").body == *bytes, "{path} has changed");
     }
-    let ended = worker.stop(Signal::TERM, Duration::from_secs(20));
+    let ended = worker.stop(Signal::TERM, SOON);
     assert_eq!(ended.and_then(|status| status.code()), Some(0), "{}", worker.story());
     assert!(!worker.log().contains(PASSWORD) && !health(&cluster).status.success(), "{}", worker.story());
 }
@@ -78,7 +78,8 @@ fn a_pass_brings_its_own_worker_where_none_runs() {
     client.put("/bucket", b"").expect("an answer").ok("make a bucket");
     client.put("/bucket/object", &random(1, 500_000)).expect("an answer").ok("store");
     cluster.wait_whole();
-    let outcome = cluster.worker_with(&["worker", "run", "--once", "--audit-all", "--json"]).outcome();
+    let outcome =
+        cluster.worker_with(&["worker", "run", "--once", "--audit-all", "--json"]).limit_seconds(400).outcome();
     assert_eq!(outcome.status.code(), Some(0), "{}", outcome.story());
     let report: Value = serde_json::from_slice(&outcome.stdout).expect("JSON");
     assert!(report["shares_checked"].as_u64() > Some(0) && report["shares_wrong"] == 0, "{report:#}");

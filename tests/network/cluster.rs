@@ -28,6 +28,9 @@ const SCHEME: &str = "6/8/12/15";
 
 /// What the issue asks of a node whose path was broken.
 pub const BACK_WITHIN: Duration = Duration::from_secs(60);
+/// How long the cluster may take to be whole where nobody measures it.
+const WHOLE_WITHIN: Duration = Duration::from_secs(240);
+static TURN: Mutex<()> = Mutex::new(());
 
 /// A running cluster. Processes stop before their hosts go.
 pub struct Cluster {
@@ -51,19 +54,25 @@ pub struct Turn {
 /// asks and stopped when no test uses it or waits for it.
 pub fn turn() -> Turn {
     static CURRENT: Mutex<Weak<Cluster>> = Mutex::new(Weak::new());
-    static TURN: Mutex<()> = Mutex::new(());
     let cluster = {
         let mut current = CURRENT.lock().unwrap_or_else(PoisonError::into_inner);
         current.upgrade().unwrap_or_else(|| {
+            let _alone = alone();
             let cluster = Arc::new(Cluster::start());
             *current = Arc::downgrade(&cluster);
             cluster
         })
     };
-    // A test that failed has undone what it did on its way out.
-    let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-    cluster.wait_whole(BACK_WITHIN);
+    let turn = alone();
+    cluster.wait_whole(WHOLE_WITHIN);
     Turn { cluster, _turn: turn }
+}
+
+/// A turn without the cluster, for tests that measure: nothing is done to it,
+/// and it is not started, meanwhile.
+pub fn alone() -> MutexGuard<'static, ()> {
+    // A test that failed has undone what it did on its way out.
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Turn {
@@ -110,7 +119,7 @@ impl Cluster {
             Self { gateway, nodes: nodes.collect(), client, nats, world, lab, guests: AtomicU8::new(0), work };
         let token = cluster.gateway.token(&["--uses", "unlimited", "--expires", "1h"]);
         cluster.nodes.iter().for_each(|node| node.join(&token));
-        cluster.wait_whole(BACK_WITHIN);
+        cluster.wait_whole(WHOLE_WITHIN);
         tell(&format!("a gateway and {NODES} nodes after {:?}", begun.elapsed()));
         cluster
     }

@@ -111,7 +111,7 @@ fn lay(host: &Host, plug: &Plug, delay: Duration, folder: &Path) -> Daemon {
         .args([host.space().name(), &plug.device, host.switch().name(), &plug.port])
         .args([delay.as_millis().to_string(), "0".to_owned()])
         .start(&log);
-    wire.wait_until("the line is ready", Duration::from_secs(10), || {
+    wire.wait_until("the line is ready", Duration::from_secs(60), || {
         std::fs::read_to_string(&log).ok().filter(|text| text.contains("ready"))
     });
     wire

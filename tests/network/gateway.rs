@@ -13,8 +13,8 @@ use crate::node::CAIRN;
 use crate::support::cairn::Access;
 use crate::support::process::{Daemon, Invocation};
 
-const READY_LIMIT: Duration = Duration::from_secs(60);
-const STOP_LIMIT: Duration = Duration::from_secs(25);
+const READY_LIMIT: Duration = Duration::from_secs(120);
+const STOP_LIMIT: Duration = Duration::from_secs(60);
 const S3_PORT: u16 = 9000;
 const DOOR_PORT: u16 = 9100;
 
@@ -58,14 +58,17 @@ impl Gateway {
 
     /// A token to join with; `arguments` narrow it.
     pub fn token(&self, arguments: &[&str]) -> String {
+        let _there = self.daemon();
         let printed = self.command(&["token", "create"]).args(arguments).run().text();
         let token = printed.strip_suffix('\n').unwrap_or(&printed);
         assert!(!token.contains(char::is_whitespace), "the token alone on stdout: {printed:?}");
         token.to_owned()
     }
 
-    /// What an operator's command shows with `--json`.
+    /// What an operator's command shows with `--json`. It waits while another
+    /// test starts the gateway again.
     pub fn show(&self, arguments: &[&str]) -> Value {
+        let _there = self.daemon();
         let outcome = self.command(arguments).arg("--json").run();
         serde_json::from_slice(&outcome.stdout).unwrap_or_else(|error| panic!("{error}: {}", outcome.story()))
     }
@@ -77,7 +80,7 @@ impl Gateway {
             .args(arguments)
             .arg("--data")
             .arg(&self.data)
-            .limit_seconds(30)
+            .limit_seconds(120)
     }
 
     /// What this start of it has logged.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::cluster::turn;
+use crate::cluster::{BACK_WITHIN, turn};
 use crate::faults::{LongLine, Loss};
 use crate::load::{Load, Plan};
 use crate::node::Node;
@@ -16,12 +16,13 @@ fn nodes_behind_routers_join_and_serve() {
     let before: Vec<u64> = nodes.iter().map(Node::pieces).collect();
     let mut load = Load::start(&turn, "routers", &Plan::steady());
     load.go_on_for(Duration::from_secs(6));
+    for (node, before) in nodes.iter().zip(before) {
+        load.wait_for(&format!("new pieces on {} behind a router", node.name()), BACK_WITHIN, |_| {
+            node.pieces() > before
+        });
+    }
     let ledger = load.finish();
     println!("routers:{}", ledger.require_no_errors().figures());
-    for (node, before) in nodes.iter().zip(before) {
-        let after = node.pieces();
-        assert!(after > before, "{} behind a router had {before} pieces and has {after}", node.name());
-    }
 }
 
 /// 80 ms there and back, 2 % lost in each direction, on three nodes of which
@@ -39,6 +40,6 @@ fn long_and_lossy_lines_hold_nobody_up() {
     load.go_on_for(Duration::from_secs(12));
     let ledger = load.finish();
     println!("long and lossy:{}", ledger.require_no_errors().figures());
-    turn.wait_seen(nodes, true, Duration::from_secs(20));
+    turn.wait_seen(nodes, true, BACK_WITHIN);
     drop((up, down, lines));
 }

@@ -36,8 +36,8 @@ class Wrong(Exception):
 
 def client(threads):
     config = botocore.config.Config(
-        connect_timeout=5,
-        read_timeout=60,
+        connect_timeout=30,
+        read_timeout=120,
         max_pool_connections=threads,
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",

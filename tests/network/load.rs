@@ -15,7 +15,7 @@ use crate::support::process::{Daemon, Invocation};
 pub const SIZES: [u64; 3] = [4 << 10, 300 << 10, 9 << 20];
 
 /// Longer than a request may take with all of boto3's attempts.
-const LAST_REQUESTS: Duration = Duration::from_secs(90);
+const LAST_REQUESTS: Duration = Duration::from_secs(400);
 
 /// How hard the load is.
 pub struct Plan {
@@ -64,7 +64,7 @@ impl<'a> Load<'a> {
         let path = cluster.work().join(format!("{bucket}.ledger"));
         let log = cluster.work().join(format!("{bucket}.log"));
         let mut daemon = program(cluster, how, bucket, &path).args(rest).start(&log);
-        daemon.wait_until("boto3 has made its bucket", Duration::from_secs(60), || {
+        daemon.wait_until("boto3 has made its bucket", Duration::from_secs(120), || {
             std::fs::read_to_string(&log).ok().filter(|text| text.contains("ready"))
         });
         Self { cluster, daemon, bucket: bucket.to_owned(), path }
@@ -122,7 +122,7 @@ impl Written {
     /// Reads everything that was acknowledged and compares it.
     pub fn read_back(&self, cluster: &Cluster) -> Ledger {
         let ledger = Ledger::read(&self.path);
-        let read = program(cluster, "verify", &self.bucket, &self.path).limit_seconds(120).run();
+        let read = program(cluster, "verify", &self.bucket, &self.path).limit_seconds(400).run();
         let (read, acknowledged) = (read.text().trim().to_owned(), ledger.acknowledged().count());
         assert_eq!(read, acknowledged.to_string(), "all that was acknowledged is read again");
         assert!(acknowledged > 0, "nothing was acknowledged, so nothing was shown");

@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::hosts::Host;
 use crate::support::process::{Daemon, Invocation, Outcome};
 
-const STOP_LIMIT: Duration = Duration::from_secs(20);
+const STOP_LIMIT: Duration = Duration::from_secs(60);
 
 /// What this program is.
 pub const CAIRN: &str = env!("CARGO_BIN_EXE_cairn");
@@ -57,7 +57,7 @@ impl Node {
 
     /// Tries to join with something that must be refused; what it said.
     pub fn join_in_vain(&self, token: &str) -> Outcome {
-        self.command(&["--join", token]).limit_seconds(30).fails()
+        self.command(&["--join", token]).limit_seconds(120).fails()
     }
 
     /// Says that the volunteer wants the disk back.
@@ -120,7 +120,7 @@ impl Node {
                 let status = self.status()?;
                 status["node"].as_str().map(str::to_owned)
             };
-            let id = crate::support::poll(Duration::from_secs(20), Duration::from_millis(100), ask);
+            let id = crate::support::poll(Duration::from_secs(60), Duration::from_millis(100), ask);
             id.unwrap_or_else(|| panic!("{} does not say who it is: {}", self.name, self.story()))
         })
     }

@@ -12,8 +12,11 @@ use crate::node::Node;
 use crate::support::poll;
 
 /// A node that sends nothing is noticed within so long: keep-alives find a
-/// dead path in 15 s, and the gateway's view may be a little older.
-const NOTICED_WITHIN: Duration = Duration::from_secs(25);
+/// dead path in 15 s, the gateway's view may be a little older, and the machine
+/// may have other things to do.
+const NOTICED_WITHIN: Duration = Duration::from_secs(45);
+/// For requests that are answered meanwhile.
+const SOON: Duration = Duration::from_secs(120);
 
 #[test]
 fn a_partition_of_three_nodes_heals() {
@@ -23,7 +26,7 @@ fn a_partition_of_three_nodes_heals() {
     let lost = &turn.nodes()[4..7];
     let (cut, begun): (Vec<Cut>, _) = (lost.iter().map(|node| Cut::new(node.host())).collect(), SystemTime::now());
     let noticed = turn.wait_seen(lost, false, NOTICED_WITHIN);
-    load.go_on_for(Duration::from_secs(3));
+    load.wait_for("requests during the partition", SOON, |ledger| ledger.good_between(begun, SystemTime::now()) > 20);
     let (healed, _) = (SystemTime::now(), drop(cut));
     let back = turn.wait_seen(lost, true, BACK_WITHIN);
     load.go_on_for(Duration::from_secs(2));
@@ -44,7 +47,7 @@ fn a_gateway_that_restarts_under_load_gets_its_nodes_back() {
         turn.gateway().restart(signal);
         let back = turn.wait_whole(BACK_WITHIN);
         let then = SystemTime::now();
-        load.wait_for("requests after the restart", Duration::from_secs(30), |ledger| ledger.good_since(then) > 20);
+        load.wait_for("requests after the restart", SOON, |ledger| ledger.good_since(then) > 20);
         let ledger = load.finish();
         println!("restart by {signal:?}: back after {back:?};{}", ledger.figures());
     }
@@ -61,8 +64,9 @@ fn an_address_that_changes_in_mid_transfer() {
     let then = SystemTime::now();
     let before: Vec<u64> = nodes.iter().map(Node::pieces).collect();
     // Their old connections look alive at first: new pieces show that they are
-    // back, more of them than were on their way.
-    let back = poll(BACK_WITHIN, Duration::from_millis(250), || {
+    // back, more of them than were on their way. What was slow for so long is
+    // left alone for up to a minute.
+    let back = poll(2 * BACK_WITHIN, Duration::from_millis(250), || {
         let serves = |(node, before): (&Node, &u64)| node.pieces() > before + 3;
         nodes.iter().zip(&before).all(serves).then(|| then.elapsed().unwrap_or_default())
     });

@@ -13,7 +13,7 @@ use crate::node::Node;
 use crate::support::poll;
 
 const CAPACITY: [&str; 2] = ["--capacity", "1GB"];
-const SOON: Duration = Duration::from_secs(30);
+const SOON: Duration = Duration::from_secs(120);
 
 /// Joining fails, says why, and makes no member.
 fn refused(cluster: &Cluster, node: &Node, token: &str, why: &str) {
@@ -43,10 +43,17 @@ fn bad_tokens_are_refused_with_a_sentence() {
     let second = turn.guest("second", &CAPACITY);
     refused(&turn, &second, &good, "used up");
     // Redeemed again by the same node, it is no second use.
-    stranger.stop(Signal::TERM);
+    stop(&turn, &stranger);
     stranger.join(&good);
     turn.wait_seen([&stranger], true, SOON);
     assert!(stranger.runs(), "{}", stranger.story());
+}
+
+/// Ends a node, and waits until the gateway has seen that: when it is seen the
+/// next time, it has come again.
+fn stop(cluster: &Cluster, node: &Node) {
+    node.stop(Signal::TERM);
+    cluster.wait_seen([node], false, SOON);
 }
 
 /// A token with the right id and a secret that somebody made up.
@@ -73,7 +80,7 @@ fn a_token_for_another_cluster_leads_nowhere() {
     let member = turn.guest("member", &CAPACITY);
     member.join(&ours.to_string());
     turn.wait_seen([&member], true, SOON);
-    member.stop(Signal::TERM);
+    stop(&turn, &member);
     refused(&turn, &member, &theirs.to_string(), "another cluster");
     member.start();
     turn.wait_seen([&member], true, SOON);
@@ -86,7 +93,7 @@ fn a_copied_identity_is_noticed() {
     let original = turn.guest("original", &CAPACITY);
     original.join(&turn.gateway().token(&[]));
     turn.wait_seen([&original], true, SOON);
-    original.stop(Signal::TERM);
+    stop(&turn, &original);
     let copy = turn.guest("copy", &CAPACITY);
     copy_folder(original.data(), copy.data());
     original.start();
@@ -105,7 +112,7 @@ fn a_copied_identity_is_noticed() {
     assert!(seen.connected && seen.refused_duplicates() > 0, "the original stays: {seen:?}");
     // When the original is gone, the copy may take its place.
     original.stop(Signal::TERM);
-    turn.wait_seen([&copy], true, Duration::from_secs(60));
+    turn.wait_seen([&copy], true, SOON);
 }
 
 /// A disk that was put back from an old image has lost what it acknowledged
@@ -116,7 +123,7 @@ fn a_folder_from_an_old_image_is_noticed() {
     let node = turn.guest("rolled-back", &CAPACITY);
     node.join(&turn.gateway().token(&[]));
     turn.wait_seen([&node], true, SOON);
-    node.stop(Signal::TERM);
+    stop(&turn, &node);
     let image = turn.work().folder("image");
     copy_folder(node.data(), &image);
     node.start();
@@ -133,7 +140,8 @@ fn a_folder_from_an_old_image_is_noticed() {
     node.start();
     let told = || (turn.view()[node.id()].rollbacks == 1).then_some(());
     assert!(poll(SOON, Duration::from_millis(200), told).is_some(), "the operator is not told: {}", node.story());
-    assert!(turn.gateway().log().contains("older state"), "{}", turn.gateway().story());
+    let logged = || turn.gateway().log().contains("older state").then_some(());
+    assert!(poll(SOON, Duration::from_millis(200), logged).is_some(), "{}", turn.gateway().story());
     // Every object is read again at the end, also those with a piece there.
     load.finish().require_no_errors();
 }

@@ -107,12 +107,12 @@ impl Cluster {
     /// The status that a pod in the cluster gets from an address, `000` for none.
     pub fn status(&self, url: &str) -> String {
         let call = self.client.space().invoke("curl", self.work.path());
-        call.args(["-s", "-o", "/dev/null", "-m", "3", "-w", "%{http_code}", url]).outcome().text()
+        call.args(["-s", "-o", "/dev/null", "-m", "30", "-w", "%{http_code}", url]).outcome().text()
     }
 
     /// What an address answers.
     pub fn get(&self, url: &str) -> String {
-        self.client.space().invoke("curl", self.work.path()).args(["-s", "-m", "3", url]).outcome().text()
+        self.client.space().invoke("curl", self.work.path()).args(["-s", "-m", "30", url]).outcome().text()
     }
 
     /// The AWS CLI in a pod of the cluster, at a gateway, with the keys of the secret.
@@ -151,7 +151,7 @@ impl Cluster {
     pub fn until_it_takes_objects(&self, gateway: &Pod) -> Duration {
         let begun = Instant::now();
         let takes = || self.metrics(gateway).contains("\ncairn_writes_possible 1\n").then_some(());
-        let taken = poll(Duration::from_secs(60), Duration::from_millis(100), takes);
+        let taken = poll(Duration::from_secs(120), Duration::from_millis(100), takes);
         assert!(taken.is_some(), "{} takes no objects: {}\n{}", gateway.name, self.metrics(gateway), gateway.log());
         begun.elapsed()
     }

@@ -142,7 +142,7 @@ impl Pod {
     pub fn wait_until_ready(&mut self, cluster: &Cluster) {
         let (port, path) = self.template.probe("readinessProbe");
         let url = format!("http://{}:{port}{path}", self.host.address());
-        self.daemon.wait_until("readiness", Duration::from_secs(60), || (cluster.status(&url) == "200").then_some(()));
+        self.daemon.wait_until("readiness", Duration::from_secs(120), || (cluster.status(&url) == "200").then_some(()));
     }
 
     /// What a probe is answered: a status, or `000`.
@@ -155,7 +155,7 @@ impl Pod {
     pub fn wait_for_line(&mut self, text: &str) {
         let log = self.daemon.log_path().to_owned();
         let holds = || std::fs::read_to_string(&log).unwrap_or_default().contains(text).then_some(());
-        self.daemon.wait_until(&format!("'{text}' in the log"), Duration::from_secs(60), holds);
+        self.daemon.wait_until(&format!("'{text}' in the log"), Duration::from_secs(120), holds);
     }
 
     /// Tells it to end, as Kubernetes does; how it ended.
@@ -164,12 +164,12 @@ impl Pod {
         let inside = inside.unwrap_or_default().trim().parse().ok().and_then(Pid::from_raw);
         let inside = inside.unwrap_or_else(|| panic!("it does not run: {}", self.daemon.story()));
         rustix::process::kill_process(inside, Signal::TERM).expect("it runs");
-        self.wait_for_end(Duration::from_secs(20))
+        self.wait_for_end(Duration::from_secs(120))
     }
 
     /// How it ends by itself.
     pub fn ended(mut self) -> (Option<i32>, String) {
-        let status = self.wait_for_end(Duration::from_secs(60));
+        let status = self.wait_for_end(Duration::from_secs(120));
         (status.code(), self.log())
     }
 

@@ -12,8 +12,8 @@ use super::poll;
 use super::process::{Daemon, Invocation};
 use super::workdir::WorkDir;
 
-const READY_LIMIT: Duration = Duration::from_secs(60);
-const STOP_LIMIT: Duration = Duration::from_secs(20);
+const READY_LIMIT: Duration = Duration::from_secs(120);
+const STOP_LIMIT: Duration = Duration::from_secs(60);
 
 /// What a client has to know, from the lines that `cairn up` prints.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -114,6 +114,12 @@ impl Server {
         self.daemon().log()
     }
 
+    /// Asks it to end and waits until it has.
+    pub fn end(&self) {
+        let ended = self.daemon().stop(Signal::TERM, STOP_LIMIT);
+        assert!(ended.is_some(), "still running {STOP_LIMIT:?} after SIGTERM: {}", self.daemon().story());
+    }
+
     fn daemon(&self) -> MutexGuard<'_, Daemon> {
         self.daemon.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -189,7 +195,7 @@ fn follow(output: std::process::ChildStdout) -> mpsc::Receiver<String> {
 fn check_env_file(path: &Path, access: &Access) {
     use std::os::unix::fs::PermissionsExt as _;
     let readable = || std::fs::read_to_string(path).ok().and_then(|text| Access::parse(&text));
-    let written = poll(Duration::from_secs(5), Duration::from_millis(20), readable);
+    let written = poll(READY_LIMIT, Duration::from_millis(20), readable);
     assert_eq!(written.as_ref(), Some(access), "{} differs from standard output", path.display());
     let mode = std::fs::metadata(path).expect("it was just read").permissions().mode() & 0o777;
     assert_eq!(mode, 0o600, "{} holds a secret", path.display());

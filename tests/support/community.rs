@@ -15,10 +15,11 @@ use super::workdir::WorkDir;
 use super::{free_port, poll};
 
 const CAIRN: &str = env!("CARGO_BIN_EXE_cairn");
-const READY_LIMIT: Duration = Duration::from_secs(60);
-const STOP_LIMIT: Duration = Duration::from_secs(20);
+const READY_LIMIT: Duration = Duration::from_secs(120);
+/// What is in flight gets ten seconds; the rest is for a disk that is slow.
+const STOP_LIMIT: Duration = Duration::from_secs(60);
 /// How long something may take that the cluster does by itself.
-pub const SOON: Duration = Duration::from_secs(60);
+pub const SOON: Duration = Duration::from_secs(120);
 
 /// A gateway with the worker in it, running or not.
 pub struct Gateway {
@@ -151,6 +152,12 @@ impl Gateway {
         (ended.status.code(), parsed(&ended))
     }
 
+    /// One full pass that begins from now on, to its end: what is counted afterwards knows of all that was
+    /// before. What it finds is asked for elsewhere.
+    pub fn full_pass(&self) {
+        self.operator(&["worker", "run", "--once", "--json"]).limit_seconds(180).outcome();
+    }
+
     /// Warnings and errors in any log of its folder that hold none of these.
     pub fn complaints(&self, expected: &[&str]) -> Vec<String> {
         let entries = std::fs::read_dir(self.work.path()).expect("the gateway's folder").flatten();
@@ -173,6 +180,16 @@ impl Gateway {
         let connected = || self.rows().iter().filter(|row| row["connected"] == true).count();
         let reached = poll(SOON, Duration::from_millis(200), || (connected() >= count).then_some(()));
         assert!(reached.is_some(), "{} of {count} nodes are connected: {}", connected(), self.log());
+    }
+
+    /// Waits until `ready` likes the row of this node.
+    pub fn wait_row(&self, node: &str, what: &str, ready: impl Fn(&Value) -> bool) -> Value {
+        let mut last = Value::Null;
+        let found = poll(SOON, Duration::from_millis(200), || {
+            last = self.row(node);
+            ready(&last).then(|| last.clone())
+        });
+        found.unwrap_or_else(|| panic!("{what} did not come: {last:#}\n{}", self.log()))
     }
 
     /// Waits until `ready` likes what `cairn status` says.
@@ -277,10 +294,18 @@ impl Node {
         self.daemon.stop(signal, STOP_LIMIT);
     }
 
-    /// `cairn node status --json`.
+    /// `cairn node status --json`, as soon as it is answered: one that starts or ends may hang up.
     pub fn status(&self) -> Value {
-        let status = Invocation::new(CAIRN, &self.folder).args(["node", "status", "--json", "--data"]).arg(&self.dir);
-        parsed(&status.run())
+        let words = ["node", "status", "--json", "--data"];
+        let ask = || Invocation::new(CAIRN, &self.folder).args(words).arg(&self.dir).outcome();
+        let said = poll(SOON, Duration::from_millis(100), || Some(ask()).filter(|said| said.status.success()));
+        parsed(&said.unwrap_or_else(|| panic!("the node does not say how it is: {}", ask().story())))
+    }
+
+    /// Waits until it serves, as it says itself: the gateway may take the connection of the one before for it.
+    pub fn wait_serving(&self) {
+        let serves = || (self.status()["state"] == "serving").then_some(());
+        assert!(poll(SOON, Duration::from_millis(100), serves).is_some(), "the node does not serve: {}", self.log());
     }
 
     /// Its id, as soon as it says so.
@@ -330,13 +355,21 @@ impl Objects {
     /// The same by a client.
     pub fn more_by(&mut self, client: &Client, rounds: u64) {
         for _ in 0..rounds {
-            for size in SIZES {
-                let path = format!("/{}/{}", self.bucket, Self::name(self.digests.len(), size));
-                let bytes = data::random(self.digests.len() as u64, size);
-                client.put(&path, &bytes).expect("an answer").ok(&path);
-                self.digests.push((path, data::sha256(&bytes)));
-            }
+            SIZES.iter().for_each(|size| self.put_one(client, *size));
         }
+    }
+
+    /// Puts `count` more of one size.
+    pub fn more_of(&mut self, gateway: &Gateway, size: u64, count: usize) {
+        let client = gateway.client();
+        (0..count).for_each(|_| self.put_one(&client, size));
+    }
+
+    fn put_one(&mut self, client: &Client, size: u64) {
+        let path = format!("/{}/{}", self.bucket, Self::name(self.digests.len(), size));
+        let bytes = data::random(self.digests.len() as u64, size);
+        client.put(&path, &bytes).expect("an answer").ok(&path);
+        self.digests.push((path, data::sha256(&bytes)));
     }
 
     fn name(number: usize, size: u64) -> String {

@@ -24,6 +24,9 @@ for folder in folders:
     fcntl.ioctl(folder, EXT4_IOC_SHUTDOWN, struct.pack('I', NOLOGFLUSH))
 ";
 
+/// How long a disk may be in use still by who was told to let go of it.
+const LET_GO: Duration = Duration::from_secs(60);
+
 /// Unmounts when the test is gone, however it ended: nothing but that closes
 /// its standard input.
 const GUARD: &str = "cat; while umount -l \"$1\"; do :; done";
@@ -54,8 +57,17 @@ impl Disk {
         disk
     }
 
+    /// The loop device is asked for again while another one takes it, or lets go of the image.
     fn mount(&self) {
-        run(Command::new("mount").args(["-o", "loop"]).arg(&self.image).arg(&self.path));
+        let mut said = String::new();
+        let mounted = poll(LET_GO, Duration::from_millis(50), || self.try_mount().map_err(|error| said = error).ok());
+        assert!(mounted.is_some(), "{} cannot be mounted: {said}", self.path.display());
+    }
+
+    fn try_mount(&self) -> Result<(), String> {
+        let output = Command::new("mount").args(["-o", "loop"]).arg(&self.image).arg(&self.path).output();
+        let output = output.map_err(|error| error.to_string())?;
+        output.status.success().then_some(()).ok_or_else(|| String::from_utf8_lossy(&output.stderr).into_owned())
     }
 
     /// Power is there again: mounted anew, with what was synced. Nobody may
@@ -63,7 +75,7 @@ impl Disk {
     pub fn mount_again(&self) {
         let unmounted = || Command::new("umount").arg(&self.path).output().is_ok_and(|done| done.status.success());
         // A process that was killed lets go of its files a moment later.
-        let free = poll(Duration::from_secs(10), Duration::from_millis(20), || unmounted().then_some(()));
+        let free = poll(LET_GO, Duration::from_millis(20), || unmounted().then_some(()));
         assert!(free.is_some(), "{} is still in use", self.path.display());
         self.mount();
     }

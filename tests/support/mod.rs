@@ -14,6 +14,8 @@ pub mod mount;
 pub mod process;
 pub mod workdir;
 
+pub use process::free_port;
+
 use std::time::{Duration, Instant};
 
 /// Ask `ready` every `pause` until it answers with something or `limit` has
@@ -43,11 +45,4 @@ pub fn seed(drill: &str) -> u64 {
 /// run of all tests has time for.
 pub fn rounds(variable: &str, few: u32) -> u32 {
     std::env::var(variable).ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(few)
-}
-
-/// A TCP port of 127.0.0.1 that was free a moment ago, for programs that
-/// cannot choose one themselves.
-pub fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a socket on 127.0.0.1");
-    listener.local_addr().expect("a bound socket has an address").port()
 }

@@ -7,7 +7,7 @@
 #![allow(dead_code, reason = "each suite is a binary of its own and uses a part of this")]
 
 use std::io::Write as _;
-use std::net::TcpListener;
+use std::net::TcpStream;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -207,7 +207,7 @@ impl Server {
     fn try_control(&self, arguments: &[&str]) -> Output {
         let mut control = as_postgres("pg_ctl", &self.folder);
         control.arg("-D").arg(self.folder.join("data")).arg("-l").arg(self.folder.join("log"));
-        control.args(["-w", "-t", "60"]).args(arguments);
+        control.args(["-w", "-t", "180"]).args(arguments);
         // The server would hold a pipe open.
         let status = control.stdout(Stdio::null()).stderr(Stdio::null()).status().expect("pg_ctl starts");
         Output { status, stdout: Vec::new(), stderr: Vec::new() }
@@ -285,7 +285,12 @@ fn watchdog(folder: &Path) -> Child {
     command.spawn().expect("a shell starts")
 }
 
+/// A port where nobody listens, below those that the kernel gives to whoever asks
+/// for any: nobody takes it while the server is restarted.
 fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a socket on 127.0.0.1");
-    listener.local_addr().expect("a bound socket has an address").port()
+    static NEXT: OnceLock<AtomicU32> = OnceLock::new();
+    let next = NEXT.get_or_init(|| AtomicU32::new(std::process::id()));
+    let ports = std::iter::repeat_with(|| 12_000 + (next.fetch_add(1, Ordering::Relaxed) % 8_000) as u16);
+    let is_free = |port: &u16| TcpStream::connect(("127.0.0.1", *port)).is_err();
+    ports.take(8_000).find(is_free).expect("some port is free")
 }

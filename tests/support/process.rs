@@ -7,6 +7,7 @@
 use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::fs::File;
+use std::net::TcpStream;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -239,13 +240,15 @@ impl Daemon {
     pub fn freeze(&self) {
         self.send(Signal::STOP);
         let stands = || is_frozen(self.pid()).then_some(());
-        poll(Duration::from_secs(10), Duration::from_millis(1), stands).expect("a process stops when it is told to");
+        poll(Duration::from_secs(60), Duration::from_millis(1), stands).expect("a process stops when it is told to");
     }
 
-    /// Send `signal` and wait for the end. None when it does not end in time;
-    /// it is killed then.
+    /// Send `signal`, unless it has ended, and wait for the end. None when it
+    /// does not end in time; it is killed then.
     pub fn stop(&mut self, signal: Signal, limit: Duration) -> Option<ExitStatus> {
-        self.group.send(signal);
+        if !self.has_ended() {
+            self.group.send(signal);
+        }
         self.group.wait(limit)
     }
 }
@@ -314,6 +317,21 @@ fn spawn_for_good(command: Command) -> std::io::Result<Child> {
     let (reply, answer) = mpsc::channel();
     spawner.send((command, reply)).expect("the spawner lives as long as the program");
     answer.recv().expect("the spawner answers every order")
+}
+
+/// A TCP port of 127.0.0.1 where nobody listens, for programs that cannot choose
+/// one themselves.
+///
+/// It is below those that the kernel gives to whoever asks for any: none of the
+/// programs beside a test gets it meanwhile, also while its own is restarted. It
+/// is asked for by connecting: what would be bound here for a moment may be held
+/// for longer by a child that is just being started.
+pub fn free_port() -> u16 {
+    static NEXT: OnceLock<AtomicU32> = OnceLock::new();
+    let next = NEXT.get_or_init(|| AtomicU32::new(rand::random::<u32>() / 2));
+    let ports = std::iter::repeat_with(|| 20_000 + (next.fetch_add(1, Ordering::Relaxed) % 10_000) as u16);
+    let is_free = |port: &u16| TcpStream::connect(("127.0.0.1", *port)).is_err();
+    ports.take(10_000).find(is_free).expect("some port is free")
 }
 
 fn output_files(folder: &Path, line: &str) -> (PathBuf, PathBuf) {

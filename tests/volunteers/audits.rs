@@ -76,7 +76,7 @@ fn every_flipped_share_is_found_attributed_and_repaired() {
     let found = std::thread::scope(|scope| {
         let reader = scope.spawn(|| {
             let mut rounds = 0;
-            while !ended.load(SeqCst) {
+            while rounds == 0 || !ended.load(SeqCst) {
                 objects.check(&gateway);
                 rounds += 1;
             }
@@ -89,7 +89,8 @@ fn every_flipped_share_is_found_attributed_and_repaired() {
     });
     // A share that a reader met first is known, and its piece is made anew without an audit.
     let wrong = found["shares_wrong"].as_u64().expect("a number");
-    assert!(wrong <= total && wrong > 0, "{found:#}");
+    let met = gateway.log().contains("a node gave wrong shares");
+    assert!(wrong <= total && (wrong > 0 || met), "{found:#}");
     assert_eq!((&found["segments_lost"], &found["segments_degraded"]), (&Value::from(0), &Value::from(0)), "{found:#}");
     let by_node = found["by_node"].as_object().expect("nodes");
     assert!(by_node.keys().all(|node| flipped.contains_key(node)), "only those whose disks changed: {found:#}");
@@ -122,6 +123,8 @@ fn a_full_audit_finds_all_of_them() {
     let gateway = Gateway::start(&["--scheme", "2/3/5/5"]);
     let nodes = gateway.nodes(5);
     let objects = Objects::put(&gateway, "kept", 3);
+    // After this one no pass of the gateway's own is due, which would find some of them first.
+    report(&once(&gateway, &["--audit-all"]), 0);
     let flipped: BTreeMap<String, u64> = nodes[..3].iter().map(|node| (node.id(), flip(node.dir()))).collect();
     let found = report(&once(&gateway, &["--audit-all"]), 0);
     assert_eq!(found["shares_wrong"].as_u64(), Some(flipped.values().sum()), "{flipped:?} {found:#}");

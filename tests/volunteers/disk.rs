@@ -40,7 +40,8 @@ fn a_node_on_a_full_disk_takes_no_pieces_gives_those_it_has_and_says_so() {
     wait("the log says so", || node.log().contains("the disk is full: "));
     let before = pieces();
     objects.more(&gateway, 1);
-    assert_eq!(pieces(), before, "it was given pieces");
+    // Fewer, where one is deleted that came too late for an object.
+    assert!(pieces() <= before, "it was given pieces");
 
     let refused = node.leave();
     assert_ne!(refused.status.code(), Some(0), "{}", refused.story());

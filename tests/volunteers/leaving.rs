@@ -38,6 +38,8 @@ fn what_a_node_held_that_was_given_up_is_made_anew() {
             .expect("a dead node is noticed");
         let passes = gateway.json(&["status"])["segments"]["passes"].as_u64().expect("passes are counted");
         gateway.operator(&["nodes", "forget", &id, "--yes", "--force"]).run();
+        // A pass that was under way knew nothing of it.
+        gateway.full_pass();
         // One more each round: at the end more have gone than any segment survives at once.
         gateway.wait_status("repair", |status| {
             status["segments"]["degraded"] == 0
@@ -50,7 +52,8 @@ fn what_a_node_held_that_was_given_up_is_made_anew() {
 
 #[test]
 fn a_suspended_node_gives_and_takes_nothing_new() {
-    let gateway = Gateway::start(&["--scheme", "1/1/2/3"]);
+    // Writes wait for all pieces, so that none is on its way to a node afterwards.
+    let gateway = Gateway::start(&["--scheme", "1/1/3/3"]);
     let nodes = gateway.nodes(4);
     let mut objects = Objects::put(&gateway, "before", 1);
     let id = nodes[0].id();
@@ -58,7 +61,7 @@ fn a_suspended_node_gives_and_takes_nothing_new() {
     let pieces = || nodes[0].status()["disk"]["pieces"].as_u64().expect("a number of pieces");
     let before = pieces();
     objects.more(&gateway, 2);
-    assert_eq!(pieces(), before, "a suspended node was given pieces");
+    assert!(pieces() <= before, "a suspended node was given pieces");
     let told = || (nodes[0].status()["standing"]["kind"] == "suspended").then_some(());
     poll(SOON, Duration::from_millis(200), told).expect("a suspended node is told so");
     objects.check(&gateway);

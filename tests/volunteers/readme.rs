@@ -22,6 +22,6 @@ fn the_section_on_volunteers_works_as_written() {
     let program = Path::new(env!("CARGO_BIN_EXE_cairn")).parent().expect("a program is in a folder");
     let path = format!("{}:/usr/bin:/bin", program.display());
     let shell = Invocation::new("/bin/bash", work.path()).env("PATH", path).args(["-euo", "pipefail", "-c", &script]);
-    let outcome = shell.current_dir(work.path()).limit_seconds(120).run();
+    let outcome = shell.current_dir(work.path()).limit_seconds(300).run();
     assert!(outcome.text().contains("wiped"), "{}", outcome.story());
 }

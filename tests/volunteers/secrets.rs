@@ -69,7 +69,7 @@ impl Site {
 
     fn end(mut self) {
         for daemon in &mut self.running {
-            let ended = daemon.stop(Signal::TERM, Duration::from_secs(20));
+            let ended = daemon.stop(Signal::TERM, Duration::from_secs(60));
             assert_eq!(ended.and_then(|status| status.code()), Some(0), "{}", daemon.story());
         }
     }
@@ -99,8 +99,10 @@ fn secrets_that_were_made_first_are_all_that_a_cluster_needs() {
     for number in 0..5 {
         site.start("node", &format!("node-{number}"), &node);
     }
-    let waits = |site: &Site| site.said().matches("waiting for a join token in").count() == 5;
-    poll(SOON, Duration::from_millis(50), || waits(&site).then_some(())).expect("five nodes wait");
+    // Each of them once at least: they say so every ten seconds.
+    let waits = |node: &Daemon| node.log().contains("waiting for a join token in");
+    let wait = || site.running.iter().all(waits).then_some(());
+    poll(SOON, Duration::from_millis(50), wait).expect("five nodes wait");
 
     let create = || {
         let create = Invocation::new(CAIRN, site.work.path()).args(["secrets", "create", "--door", &door]);
@@ -138,7 +140,7 @@ fn secrets_that_were_made_first_are_all_that_a_cluster_needs() {
     assert!(!said.contains("recovery phrase"), "{said}");
     // A node that has joined needs no token any more.
     std::fs::remove_file(files("join.token")).expect("it was just read");
-    site.running.remove(0).stop(Signal::TERM, Duration::from_secs(20));
+    site.running.remove(0).stop(Signal::TERM, Duration::from_secs(60));
     site.start("node", "node-0", &node);
     site.wait_for_nodes("gateway", 5);
     site.end();

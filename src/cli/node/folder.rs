@@ -16,7 +16,7 @@ use crate::env::{UNFINISHED, sync_folder};
 pub(in crate::cli) const LOCK: &str = "node.lock";
 /// How long a lock that somebody else holds is waited for: whoever asks whether
 /// it is held has it for a moment.
-const LOCK_WITHIN: Duration = Duration::from_millis(500);
+const LOCK_WITHIN: Duration = Duration::from_secs(2);
 const LOCK_PAUSE: Duration = Duration::from_millis(20);
 /// Held while the piece store is open.
 const STORE_LOCK: &str = "lock";

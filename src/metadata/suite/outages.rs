@@ -146,8 +146,9 @@ async fn a_commit_whose_answer_is_lost_is_found_out() {
     let direct = open(server, &database).await;
     furnish(&direct).await;
     let (commits, counted) = (Arc::new(AtomicU32::new(0)), cuts.clone());
+    let seen = commits.clone();
     let at_every_seventh = move || {
-        let count = commits.fetch_add(1, Ordering::Relaxed) + 1;
+        let count = seen.fetch_add(1, Ordering::Relaxed) + 1;
         count.is_multiple_of(7).then(|| {
             counted.fetch_add(1, Ordering::Relaxed);
             if count.is_multiple_of(14) { Cut::Before } else { Cut::After }
@@ -156,7 +157,12 @@ async fn a_commit_whose_answer_is_lost_is_found_out() {
     let metadata = through(fragile(server.port(), at_every_seventh).await, &database).await;
     let over = Arc::new(AtomicBool::new(false));
     let writing = tokio::spawn(write_until(metadata, over.clone()));
-    tokio::time::sleep(Duration::from_secs(4)).await;
+    let begun = Instant::now();
+    // However slow they are.
+    while begun.elapsed() < Duration::from_secs(4) || commits.load(Ordering::Relaxed) < 300 {
+        assert!(begun.elapsed() < Duration::from_secs(60), "{commits:?} commits");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
     over.store(true, Ordering::Relaxed);
     let (stored, failed) = check(&direct, writing.await.unwrap()).await;
     assert!(cuts.load(Ordering::Relaxed) > 20 && stored > 100, "{cuts:?} cuts, {stored} stored");
@@ -178,8 +184,9 @@ async fn backends_are_killed_and_nothing_is_lost() {
     furnish(&metadata).await;
     let over = Arc::new(AtomicBool::new(false));
     let writing = tokio::spawn(write_until(metadata.clone(), over.clone()));
-    let begun = Instant::now();
-    while begun.elapsed() < Duration::from_secs(5) {
+    let (begun, mut kills) = (Instant::now(), 0);
+    while begun.elapsed() < Duration::from_secs(5) || kills < 40 {
+        kills += 1;
         let kill = format!(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{database}' \
              AND pid <> pg_backend_pid() AND random() < 0.3"
@@ -194,7 +201,8 @@ async fn backends_are_killed_and_nothing_is_lost() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_crashes_is_waited_for() {
-    let server = tokio::task::spawn_blocking(|| Server::start("")).await.unwrap();
+    // It is killed, and its disk is not: nothing need be synced, which a slow one would take long for.
+    let server = tokio::task::spawn_blocking(|| Server::start("fsync = off\n")).await.unwrap();
     let database = server.database(None);
     let metadata = open(&server, &database).await;
     furnish(&metadata).await;
@@ -218,7 +226,7 @@ async fn a_server_that_crashes_is_waited_for() {
     let refused = metadata.write(small("key", "1".into(), WriteCondition::default())).await;
     assert!(matches!(refused, Err(MetadataError::Unavailable(_))), "{refused:?}");
     let waited = begun.elapsed();
-    assert!((5..20).contains(&waited.as_secs()), "{waited:?}");
+    assert!((5..30).contains(&waited.as_secs()), "{waited:?}");
     server.control(&["start"]);
     metadata.write(small("key", "2".into(), WriteCondition::default())).await.unwrap().unwrap();
     assert_eq!(etag_of(&metadata, "key").await.as_deref(), Some("2"));
@@ -239,7 +247,7 @@ async fn a_server_that_says_nothing_is_not_waited_for() {
     silent.store(false, Ordering::Relaxed);
     let waited = Instant::now();
     write.await.unwrap().unwrap().unwrap();
-    assert!(waited.elapsed() < Duration::from_secs(8), "{:?}", waited.elapsed());
+    assert!(waited.elapsed() < Duration::from_secs(20), "{:?}", waited.elapsed());
     assert_eq!(etag_of(&metadata, "key").await.as_deref(), Some("1"));
 
     // One that takes connections and never says a word.

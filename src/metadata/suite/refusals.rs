@@ -104,10 +104,15 @@ async fn failures_are_told_apart() {
     assert!(!metadata.has_room(), "for a while");
     for (code, wanted) in [("XX001", "Corrupt"), ("42501", "Unavailable"), ("22000", "Failed"), ("23505", "Failed")] {
         fail_with(&database, code);
-        let begun = Instant::now();
-        let error = metadata.write(put()).await.unwrap_err();
-        assert!(format!("{error:?}").starts_with(wanted), "{code}: {error:?}");
-        assert!(begun.elapsed() < Duration::from_secs(2), "{code}");
+        // The machine itself may stand still during some.
+        let mut fastest = Duration::MAX;
+        for _ in 0..3 {
+            let begun = Instant::now();
+            let error = metadata.write(put()).await.unwrap_err();
+            assert!(format!("{error:?}").starts_with(wanted), "{code}: {error:?}");
+            fastest = fastest.min(begun.elapsed());
+        }
+        assert!(fastest < Duration::from_secs(2), "{code}");
     }
     for code in ["40001", "40P01", "57P01", "25006"] {
         fail_with(&database, code);
@@ -117,8 +122,11 @@ async fn failures_are_told_apart() {
         server.sql(&name, "DROP TRIGGER fail ON objects");
         write.await.unwrap().expect(code).unwrap();
     }
-    tokio::time::sleep(Duration::from_secs(5)).await;
-    assert!(metadata.has_room());
+    let begun = Instant::now();
+    while !metadata.has_room() {
+        assert!(begun.elapsed() < Duration::from_secs(60), "there is room again");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
 }
 
 #[tokio::test]

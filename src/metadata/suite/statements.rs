@@ -14,9 +14,15 @@ async fn count<T>(database: &str, work: impl Future<Output = T>) -> (T, usize) {
     let count = || Server::shared().log().lines().filter(|line| line.contains(&mark)).count();
     let before = count();
     let outcome = work.await;
-    // What is not waited for is logged a moment later.
-    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-    (outcome, count() - before)
+    // What is not waited for is logged a moment later: until nothing comes three times in a row.
+    let (mut logged, mut quiet) = (count(), 0);
+    while quiet < 3 {
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        let now = count();
+        quiet = if now == logged { quiet + 1 } else { 0 };
+        logged = now;
+    }
+    (outcome, logged - before)
 }
 
 async fn fill(metadata: &Metadata, count: usize, prefix: &str, suffix: &str) {

@@ -42,12 +42,16 @@ impl Two {
         Server::shared().sql(&self.database, &sql);
     }
 
-    /// Does the second one a moment after the first one has begun; fails if
+    /// Does the second one while the first one is made to wait; fails if
     /// it did not wait.
     async fn do_both<O: Operation, P: Operation>(&self, first: O, second: P) -> (O::Output, P::Output) {
         let (one, begun) = (self.one.clone(), Instant::now());
         let first = tokio::spawn(async move { one.write(first).await.unwrap() });
-        tokio::time::sleep(SLOW / 3).await;
+        let asleep = "SELECT COUNT(*) FROM pg_stat_activity \
+                      WHERE wait_event = 'PgSleep' AND datname = current_database()";
+        while !first.is_finished() && Server::shared().sql(&self.database, asleep) == "0" {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
         let second = self.other.write(second).await.unwrap();
         assert!(begun.elapsed() >= SLOW, "it did not wait for the first one");
         (first.await.unwrap(), second)

@@ -86,7 +86,7 @@ fn make_folders(dir: &Path, disk: &dyn Disk) -> Result<(), StoreError> {
 }
 
 /// How long a folder that is just being given free is waited for.
-const LOCK_PATIENCE: Duration = Duration::from_millis(500);
+const LOCK_PATIENCE: Duration = Duration::from_secs(2);
 
 fn take_lock(dir: &Path) -> Result<File, StoreError> {
     let path = dir.join(log::LOCK);

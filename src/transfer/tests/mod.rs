@@ -6,14 +6,14 @@ mod rebuild;
 mod uploads;
 mod world;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rand::rngs::SmallRng;
 use rand::{RngCore, SeedableRng};
 
 use self::world::{Manner, World};
 use super::{SegmentReader, TransferError};
-use crate::metadata::NewSegment;
+use crate::metadata::{CondemnedPiece, NewSegment};
 use crate::types::Epoch;
 
 fn ciphertext(length: usize, seed: u64) -> Vec<u8> {
@@ -33,6 +33,19 @@ impl World {
         reader.read(0..length).await
     }
 
+    /// Waits until what is condemned in the background is.
+    async fn until_condemned(&self, is_so: impl Fn(&[CondemnedPiece]) -> bool) {
+        let begun = Instant::now();
+        loop {
+            let condemned = self.condemned().await;
+            if is_so(&condemned) {
+                return;
+            }
+            assert!(begun.elapsed() < SOON, "{condemned:?}");
+            tokio::time::sleep(secs(0.05)).await;
+        }
+    }
+
     /// So that the cluster knows what is usual.
     async fn practise(&self) {
         for seed in 0..6 {
@@ -43,7 +56,10 @@ impl World {
     }
 }
 
-/// Waits until what is condemned in the background is.
+/// For whatever comes by itself.
+const SOON: Duration = Duration::from_secs(60);
+
+/// Gives what is condemned in the background time to be.
 async fn settle() {
     tokio::time::sleep(Duration::from_millis(300)).await;
 }

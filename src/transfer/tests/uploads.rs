@@ -1,7 +1,6 @@
 //! Uploads to nodes that stall, refuse or are too few.
 
 use std::collections::BTreeSet;
-use std::time::Instant;
 
 use super::*;
 
@@ -21,6 +20,7 @@ async fn a_node_that_stalls_is_replaced_early_and_avoided_then() {
     // No slack: all eight of the nodes chosen must take their pieces.
     let world = World::new(10, "4/4/8/8").await;
     world.practise().await;
+    let usual = longest_upload(&world, 4, || {}).await;
     let stalled = &world.puppets[3];
     stalled.set(Manner::Stalled);
     let mut times = Vec::new();
@@ -32,14 +32,12 @@ async fn a_node_that_stalls_is_replaced_early_and_avoided_then() {
         assert!(row.pieces.iter().all(|place| place.node != stalled.number));
     }
     // It was met, and cost little; it is met again only now and then.
-    assert!(times.iter().all(|time| *time < secs(2.0)), "{times:?}");
-    assert!(times.iter().filter(|time| **time > secs(0.25)).count() <= 4, "{times:?}");
+    assert!(times.iter().all(|time| *time < usual + secs(10.0)), "{times:?} beside {usual:?}");
+    assert!(times.iter().filter(|time| **time > usual + secs(0.25)).count() <= 4, "{times:?} beside {usual:?}");
     assert!(world.transfer.fleet().is_slow(stalled.number), "{times:?}");
     assert!(world.transfer.fleet().success(stalled.number).unwrap() > 0.99, "slowness is no failure");
     // What it may hold is condemned: the loser's place, not the winner's.
-    settle().await;
-    let condemned = world.condemned().await;
-    assert!(condemned.iter().any(|piece| piece.place.node == stalled.number));
+    world.until_condemned(|condemned| condemned.iter().any(|piece| piece.place.node == stalled.number)).await;
 }
 
 /// So many uploads at once, and how long the longest took. In their middle
@@ -70,9 +68,13 @@ async fn sixty_four_uploads_survive_a_node_that_stops_in_the_middle() {
     // Beside what the same takes without, since machines differ.
     let healthy = longest_upload(&world, 64, || {}).await;
     let stopped = longest_upload(&world, 64, || world.puppets[5].set(Manner::Stalled)).await;
-    assert!(stopped < healthy * 2 + secs(3.0), "{stopped:?} beside {healthy:?}");
-    let later = longest_upload(&world, 1, || {}).await;
-    assert!(later < healthy + secs(0.5), "{later:?} beside {healthy:?}");
+    assert!(stopped < healthy * 2 + secs(10.0), "{stopped:?} beside {healthy:?}");
+    let mut later = Vec::new();
+    for _ in 0..5 {
+        later.push(longest_upload(&world, 1, || {}).await);
+    }
+    later.sort_unstable();
+    assert!(later[2] < healthy + secs(0.5), "{later:?} beside {healthy:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -97,15 +99,14 @@ async fn what_cannot_be_stored_is_refused_and_leaves_nothing() {
     world.puppets[..2].iter().for_each(|puppet| puppet.set(Manner::Full));
     let refused = world.store(&ciphertext(500_000, 1)).await;
     assert!(matches!(refused, Err(TransferError::TooFewNodes { needed: 7, available: 6 })), "{:?}", refused.err());
-    settle().await;
     // Whatever a node holds is condemned.
     assert!(world.pieces() >= 6);
-    let condemned = world.condemned().await;
-    let ids: BTreeSet<_> =
-        condemned.iter().map(|piece| world.transfer.piece_id(piece.segment, &piece.place).unwrap()).collect();
-    for puppet in &world.puppets {
-        assert!(puppet.pieces.lock().unwrap().keys().all(|id| ids.contains(id)));
-    }
+    let is_whole = |condemned: &[CondemnedPiece]| {
+        let ids: BTreeSet<_> =
+            condemned.iter().map(|piece| world.transfer.piece_id(piece.segment, &piece.place).unwrap()).collect();
+        world.puppets.iter().all(|puppet| puppet.pieces.lock().unwrap().keys().all(|id| ids.contains(id)))
+    };
+    world.until_condemned(is_whole).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -124,8 +125,14 @@ async fn nodes_that_recover_in_time_save_the_upload() {
 async fn an_upload_that_is_dropped_condemns_what_it_sent() {
     let world = World::new(8, "4/5/7/8").await;
     world.all(Manner::Stalled);
-    let bytes = ciphertext(500_000, 1);
-    assert!(tokio::time::timeout(secs(0.5), world.store(&bytes)).await.is_err());
-    settle().await;
-    assert_eq!(world.condemned().await.len(), 8);
+    let (bytes, transfer) = (ciphertext(500_000, 1), world.transfer.clone());
+    let upload = tokio::spawn(async move { transfer.store(transfer.plan(), bytes, Epoch(1)).await });
+    let begun = Instant::now();
+    while world.puts() < 8 {
+        assert!(begun.elapsed() < SOON, "only {} nodes were given a piece", world.puts());
+        tokio::time::sleep(secs(0.01)).await;
+    }
+    upload.abort();
+    let nodes = |condemned: &[CondemnedPiece]| condemned.iter().map(|piece| piece.place.node).collect::<BTreeSet<_>>();
+    world.until_condemned(|condemned| nodes(condemned).len() == 8).await;
 }

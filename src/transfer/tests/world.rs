@@ -33,19 +33,22 @@ pub(super) enum Manner {
     Good,
     /// Says nothing.
     Stalled,
-    /// Takes two seconds for everything.
+    /// Takes its time for everything.
     Slow,
     /// Gives changed bytes.
     Lying,
     /// Takes no more.
     Full,
+    /// Does not dial.
+    Away,
 }
 
 impl Manner {
-    const ALL: [Self; 5] = [Self::Good, Self::Stalled, Self::Slow, Self::Lying, Self::Full];
+    const ALL: [Self; 6] = [Self::Good, Self::Stalled, Self::Slow, Self::Lying, Self::Full, Self::Away];
 }
 
-pub(super) const SLOW: Duration = Duration::from_secs(2);
+/// Longer than a machine stands still, and no longer than a door waits for progress.
+pub(super) const SLOW: Duration = Duration::from_secs(12);
 
 /// A node.
 pub(super) struct Puppet {
@@ -55,6 +58,8 @@ pub(super) struct Puppet {
     pub(super) pieces: Mutex<HashMap<PieceId, Bytes>>,
     /// How often a piece was asked of it.
     pub(super) gets: AtomicUsize,
+    /// How often it was given a piece, whether it took it or not.
+    puts: AtomicUsize,
     manner: AtomicU8,
     dialler: Dialler,
     instance: InstanceId,
@@ -104,6 +109,7 @@ impl World {
                 number: rows.iter().find(|row| row.node == node).unwrap().number,
                 pieces: Mutex::default(),
                 gets: AtomicUsize::new(0),
+                puts: AtomicUsize::new(0),
                 manner: AtomicU8::new(Manner::Good as u8),
                 dialler: Dialler::new(&identity, cluster().cluster_id()).unwrap(),
                 instance: InstanceId::from_bytes([self.puppets.len() as u8; 16]),
@@ -113,7 +119,7 @@ impl World {
             self.puppets.push(puppet);
         }
         let all = self.puppets.len();
-        assert!(self.door.nodes().wait_connected(all, Duration::from_secs(10)).await);
+        assert!(self.door.nodes().wait_connected(all, Duration::from_secs(60)).await);
         self.transfer.fleet().refresh(&self.metadata).await.unwrap();
     }
 
@@ -138,6 +144,11 @@ impl World {
     /// Pieces on all nodes.
     pub(super) fn pieces(&self) -> usize {
         self.puppets.iter().map(|puppet| puppet.pieces.lock().unwrap().len()).sum()
+    }
+
+    /// How often nodes were given a piece.
+    pub(super) fn puts(&self) -> usize {
+        self.puppets.iter().map(|puppet| puppet.puts.load(Relaxed)).sum()
     }
 
     /// How often a piece was asked of any node.
@@ -168,6 +179,9 @@ impl Puppet {
                 // A request that was given up took its connection with it.
                 if purpose == Purpose::Control && !again.door.is_empty() {
                     tokio::time::sleep(Duration::from_millis(20)).await;
+                    while again.manner() == Manner::Away {
+                        tokio::time::sleep(Duration::from_millis(20)).await;
+                    }
                     again.dial_if_open(purpose).await;
                 }
             });
@@ -210,6 +224,9 @@ impl Puppet {
                 StatusCode::OK,
                 Usage { writable_bytes: 1 << 40, free_bytes: 1 << 40, ..Usage::default() }.encode().into(),
             );
+        }
+        if let Request::Put { .. } = request {
+            self.puts.fetch_add(1, Relaxed);
         }
         match manner {
             Manner::Stalled => std::future::pending().await,

@@ -105,7 +105,8 @@ impl Process {
         let objects = Objects::new(metadata.clone(), transfer.clone(), keys, epochs.clone(), env.clone());
         let (rest, short_rest) = (Duration::from_millis(300), Duration::from_millis(10));
         let tuning = HealthTuning { rest, short_rest, settle: Duration::ZERO, page: 3, ..HealthTuning::default() };
-        let tuning = HealthTuning { lease: Duration::from_secs(4), ..tuning };
+        // Not for so long that a test waits for it, and longer than a machine stands still.
+        let tuning = HealthTuning { lease: Duration::from_secs(8), ..tuning };
         let health = HealthLoop::new(metadata.clone(), transfer.clone(), epochs.clone(), env.clone(), tuning);
         let watch = NodeWatch::new(metadata.clone(), transfer.clone(), health.watch(), env);
         Self { metadata, door, transfer, epochs, objects, health, watch }

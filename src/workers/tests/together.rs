@@ -155,7 +155,7 @@ async fn who_walked_and_died_is_replaced_within_its_lease() {
         other.step().await;
     }
     let took = begun.elapsed();
-    assert!(took < lease * 2 + Duration::from_secs(2), "{took:?}");
+    assert!(took < lease * 2 + Duration::from_secs(10), "{took:?}");
     while other.report().pieces_to_move.get(&3) != Some(&0) {
         assert!(begun.elapsed() < SOON, "{:?}", other.report());
         other.step().await;
