@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 use super::pace::{Kind, Pace};
 use super::record::Ticket;
 use super::roster::{Field, Roster};
-use crate::metadata::{ListNodes, Metadata, MetadataError, NodeRow};
+use crate::metadata::{ListNodes, Metadata, MetadataError, NodeRow, PiecePlace};
 use crate::placement::{Wish, choose};
 use crate::transport::Nodes;
-use crate::types::{NodeId, PieceId};
+use crate::types::{NodeId, PieceId, SegmentId};
 
 /// How old the list of nodes that take pieces may be, at most; and where they
 /// do not suffice, so that one which has just come is not missed.
@@ -39,7 +39,21 @@ struct Shared {
     hedges: AtomicI64,
     begun: Instant,
     /// Pieces that reads have found lost or changed, by node.
-    bad_pieces: Mutex<BTreeMap<u32, Vec<PieceId>>>,
+    bad_pieces: Mutex<BTreeMap<u32, Vec<BadPiece>>>,
+}
+
+/// A piece that a read has found lost or changed.
+#[derive(Debug, Clone)]
+pub struct BadPiece {
+    /// Its name at the node.
+    pub piece: PieceId,
+    /// The segment.
+    pub segment: SegmentId,
+    /// Which piece, and its node.
+    pub place: PiecePlace,
+    /// Shares that were not what had been stored; none where the node itself
+    /// says that it has not got the piece.
+    pub wrong: Vec<u16>,
 }
 
 /// What the nodes that are asked for have to be, and how many.
@@ -185,16 +199,19 @@ impl Fleet {
 
     /// Pieces that reads have found lost or changed, by node, since this was
     /// called last.
-    pub fn take_bad_pieces(&self) -> BTreeMap<u32, Vec<PieceId>> {
+    pub fn take_bad_pieces(&self) -> BTreeMap<u32, Vec<BadPiece>> {
         std::mem::take(&mut self.shared.bad_pieces.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Notes a piece that its node has not any more, or has changed.
-    pub(super) fn note_bad_piece(&self, number: u32, piece: PieceId) {
-        let mut bad = self.shared.bad_pieces.lock().unwrap_or_else(PoisonError::into_inner);
-        let of_node = bad.entry(number).or_default();
-        if of_node.len() < BAD_PIECES_MAX && !of_node.contains(&piece) {
-            of_node.push(piece);
+    pub(super) fn note_bad_piece(&self, bad: BadPiece) {
+        let mut all = self.shared.bad_pieces.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_node = all.entry(bad.place.node).or_default();
+        if let Some(known) = of_node.iter_mut().find(|known| known.piece == bad.piece) {
+            let wrong: BTreeSet<u16> = known.wrong.iter().chain(&bad.wrong).copied().collect();
+            known.wrong = wrong.into_iter().collect();
+        } else if of_node.len() < BAD_PIECES_MAX {
+            of_node.push(bad);
         }
     }
 

@@ -28,7 +28,7 @@ use std::sync::Arc;
 pub use admission::{DOOR_FORGOTTEN_AFTER_MS, Registered};
 pub use budget::{Budget, BudgetError, Reserved};
 pub use error::TransferError;
-pub use fleet::Fleet;
+pub use fleet::{BadPiece, Fleet};
 pub use policy::{Plan, Readiness, SchemePolicy};
 pub use read::SegmentReader;
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::fleet::BadPiece;
 use super::gather::{Gather, Progress};
 use super::pace::Kind;
 use super::rebuild::Pieces;
@@ -12,6 +13,7 @@ use super::{Transfer, TransferError};
 use crate::metadata::{PiecePlace, SegmentRow};
 use crate::segment::{Layout, MacKey};
 use crate::transport::NodeError;
+use crate::types::PieceId;
 use crate::types::limits::STRIPES_MAX;
 
 /// Reads one segment. Cheap to clone.
@@ -101,28 +103,35 @@ impl SegmentReader {
         let ticket = fleet.begin(place.node, Kind::Get, self.record_bytes(&stripes)).ok_or(NodeError::Offline)?;
         let range = self.layout.range_in_piece(stripes.clone());
         let piece = fleet.nodes().get_piece(node, id, range.start as u64..range.end as u64).await;
-        let records = piece.and_then(|piece| self.check(place, stripes, piece));
-        if matches!(records, Err(NodeError::Missing | NodeError::Damaged(_))) {
-            fleet.note_bad_piece(place.node, id);
+        if matches!(piece, Err(NodeError::Missing | NodeError::Damaged(_))) {
+            fleet.note_bad_piece(BadPiece { piece: id, segment: self.row.segment, place, wrong: Vec::new() });
         }
+        let records = piece.and_then(|piece| self.check(place, id, stripes, piece));
         ticket.end(&records);
         records
     }
 
     /// Cuts what a node gave into records. Wrong ones count against it.
-    fn check(&self, place: PiecePlace, stripes: Range<u16>, mut piece: Bytes) -> Result<Vec<Bytes>, NodeError> {
+    fn check(
+        &self,
+        place: PiecePlace,
+        id: PieceId,
+        stripes: Range<u16>,
+        mut piece: Bytes,
+    ) -> Result<Vec<Bytes>, NodeError> {
         let record_bytes = piece.len() / stripes.len();
         let records: Vec<Bytes> = stripes.clone().map(|_| piece.split_to(record_bytes)).collect();
         let is_wrong =
             |(stripe, record): &(u16, &Bytes)| self.mac_key.verify_share(place.piece, *stripe, record).is_err();
-        let wrong = stripes.zip(&records).filter(is_wrong).count();
-        if wrong == 0 {
+        let wrong: Vec<u16> = stripes.zip(&records).filter(is_wrong).map(|(stripe, _)| stripe).collect();
+        if wrong.is_empty() {
             return Ok(records);
         }
-        let fleet = &self.transfer.fleet;
-        fleet.count_wrong_shares(place.node, wrong as u64);
+        let (fleet, segment) = (&self.transfer.fleet, self.row.segment);
+        fleet.count_wrong_shares(place.node, wrong.len() as u64);
         let node = fleet.node_id(place.node).map(|node| node.to_string()).unwrap_or_default();
-        tracing::warn!(node, segment = %self.row.segment, piece = place.piece.0, wrong, "a node gave wrong shares");
+        tracing::warn!(node, %segment, piece = place.piece.0, wrong = wrong.len(), "a node gave wrong shares");
+        fleet.note_bad_piece(BadPiece { piece: id, segment, place, wrong });
         Err(NodeError::Damaged("a share's MAC is wrong".into()))
     }
 }

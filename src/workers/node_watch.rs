@@ -14,10 +14,10 @@ use super::report::{HealthReport, HealthWatch};
 use super::{Step, Worker};
 use crate::env::Env;
 use crate::metadata::{
-    ChangeNode, DamageOf, ListDamage, ListDoors, Metadata, MetadataError, NodeChange, NodeRow, NodeSpace, NodeState,
-    RecordDamage, RecordSeen, SeenNode,
+    Audited, AuditedPiece, ChangeNode, DamageOf, ListDamage, ListDoors, Metadata, MetadataError, NodeChange, NodeRow,
+    NodeSpace, NodeState, RecordAudits, RecordDamage, RecordSeen, SeenNode,
 };
-use crate::transfer::{DOOR_FORGOTTEN_AFTER_MS, Transfer};
+use crate::transfer::{BadPiece, DOOR_FORGOTTEN_AFTER_MS, Transfer};
 use crate::transport::{NodeError, NodeStatus, Nodes};
 use crate::types::limits::INVENTORY_PAGE_MAX;
 use crate::types::{InstanceId, NodeId, PieceId, UnixMillis};
@@ -255,7 +255,8 @@ impl NodeWatch {
             self.known(node).wrong_shares += count;
         }
         for (node, pieces) in self.transfer.fleet().take_bad_pieces() {
-            self.damaged(node, pieces).await?;
+            let news = self.damaged(node, pieces.iter().map(|bad| bad.piece).collect()).await?;
+            self.blame(pieces.iter().filter(|bad| news.contains(&bad.piece))).await?;
         }
         let now = self.env.uptime();
         let (mut nodes, mut grown) = (Vec::new(), Vec::new());
@@ -371,15 +372,35 @@ impl NodeWatch {
         Ok(())
     }
 
-    async fn damaged(&mut self, node: u32, pieces: Vec<PieceId>) -> Result<(), MetadataError> {
-        let pieces = self.watch.add_damaged(node, pieces);
-        if pieces.is_empty() {
-            return Ok(());
+    /// Keeps which shares reads have found wrong, for the operator to see. They do
+    /// not change a node's record: what users read is no fair sample of what it holds.
+    async fn blame(&self, pieces: impl Iterator<Item = &BadPiece>) -> Result<(), MetadataError> {
+        let pieces: Vec<AuditedPiece> = pieces
+            .filter(|bad| !bad.wrong.is_empty())
+            .map(|BadPiece { segment, place, wrong, .. }| AuditedPiece {
+                segment: *segment,
+                place: *place,
+                stripe: wrong[0],
+                audited: Audited::Known,
+                wrong: wrong.clone(),
+            })
+            .collect();
+        if !pieces.is_empty() {
+            self.metadata.write(RecordAudits { pieces }).await?;
         }
-        // After a crash these may be pieces that were never acknowledged.
-        tracing::info!(node, pieces = pieces.len(), "a node has lost or changed pieces; they are made anew");
-        self.watch.wake();
-        self.metadata.write(RecordDamage { node, pieces }).await
+        Ok(())
+    }
+
+    /// Notes pieces that a node has lost or changed. Answers which were not known.
+    async fn damaged(&mut self, node: u32, pieces: Vec<PieceId>) -> Result<Vec<PieceId>, MetadataError> {
+        let news = self.watch.add_damaged(node, pieces);
+        if !news.is_empty() {
+            // After a crash these may be pieces that were never acknowledged.
+            tracing::info!(node, pieces = news.len(), "a node has lost or changed pieces; they are made anew");
+            self.watch.wake();
+            self.metadata.write(RecordDamage { node, pieces: news.clone() }).await?;
+        }
+        Ok(news)
     }
 }
 

@@ -3,12 +3,14 @@
 //! give has a checksum of their own making, so that nobody but the gateway
 //! can tell. (A node that was set back to an older disk: tests/volunteers/health.rs.)
 
+use std::collections::BTreeSet;
 use std::time::Instant;
 
+use cairn::types::PieceId;
 use rustix::process::Signal;
 
 use super::figures::{Figures, blamed, is_whole};
-use super::logs::{Found, pieces};
+use super::logs::{Found, listed, pieces};
 use crate::support::cairn::tell;
 use crate::support::community::{Gateway, Node, Objects};
 
@@ -22,7 +24,7 @@ const EXPECTED: [&str; 2] = ["a node gave wrong shares", "what audits conclude"]
 fn a_node_that_kept_nothing_is_seen_through() {
     lie("nothing", |found| {
         found.iter().for_each(|piece| piece.replace(&vec![0; piece.length() as usize]));
-        found.len() as u64
+        found.iter().map(Found::id).collect()
     });
 }
 
@@ -35,7 +37,7 @@ fn a_node_that_kept_the_first_half_of_every_piece_is_seen_through() {
             body[half..].fill(0);
             piece.replace(&body);
         }
-        found.len() as u64
+        found.iter().map(Found::id).collect()
     });
 }
 
@@ -43,19 +45,19 @@ fn a_node_that_kept_the_first_half_of_every_piece_is_seen_through() {
 fn a_node_that_serves_old_data_for_new_ids_is_seen_through() {
     lie("old data", |found| {
         let bodies: Vec<Vec<u8>> = found.iter().map(Found::body).collect();
-        let mut lied = 0;
+        let mut lied = Vec::new();
         for (at, piece) in found.iter().enumerate() {
             let other = bodies.iter().enumerate().find(|(from, body)| *from != at && body.len() == bodies[at].len());
             if let Some((_, old)) = other {
                 piece.replace(old);
-                lied += 1;
+                lied.push(piece.id());
             }
         }
         lied
     });
 }
 
-fn lie(what: &str, lie: impl Fn(&[Found]) -> u64) {
+fn lie(what: &str, lie: impl Fn(&[Found]) -> Vec<PieceId>) {
     let gateway = Gateway::start(&["--scheme", "3/4/6/6"]);
     let mut nodes = gateway.nodes(NODES);
     let mut objects = Objects::put(&gateway, "lied", 3);
@@ -64,23 +66,29 @@ fn lie(what: &str, lie: impl Fn(&[Found]) -> u64) {
     let most = (0..NODES).max_by_key(|node| pieces(nodes[*node].dir()).len()).expect("there are eight");
     let liar = nodes.remove(most);
     let (id, begun) = (liar.id(), Instant::now());
-    let (mut liar, lied) = start_lying(liar, &lie);
+    let (mut liar, lied) = start_lying(&gateway, liar, &lie);
     gateway.wait_connected(NODES);
     objects.check(&gateway);
     objects.check(&gateway);
     let record = gateway.row(&id)["record"].clone();
     assert!(record["wrong_share_s"].as_u64().is_some(), "it was read from and not seen through: {record:#}");
+    // Pieces that repair or merging have replaced by now are nobody's any more.
+    let before: BTreeSet<_> = listed(&gateway).into_values().collect();
     let (code, report) = gateway.audit_all();
     assert_eq!(code, Some(0), "{report:#}");
     assert!(report["by_node"].as_object().is_some_and(|nodes| nodes.keys().all(|node| *node == id)), "{report:#}");
-    // A node that is disqualified meanwhile is not asked for the rest, which counts as lost.
-    let (row, found) = (gateway.row(&id), blamed(&gateway, &id).len() as u64);
+    let (row, found) = (gateway.row(&id), blamed(&gateway, &id));
     let integrity = gateway.json(&["nodes", "show", &id])["audits"]["integrity"].clone();
     tell(&format!(
-        "a node that kept {what}: {found} of {lied} pieces seen through; then {}, integrity {integrity}",
+        "a node that kept {what}: {} of {} pieces seen through; then {}, integrity {integrity}",
+        found.len(),
+        lied.len(),
         row["verdict"]
     ));
-    assert!(found <= lied && (found == lied || row["verdict"] == "disqualified"), "{found} of {lied}: {row:#}");
+    assert!(found.is_subset(&lied), "it is blamed for more than it has done: {:?}", found.difference(&lied));
+    // A node that is disqualified meanwhile is not asked for the rest, which counts as lost.
+    let left: Vec<_> = lied.difference(&found).filter(|piece| before.contains(piece)).collect();
+    assert!(left.is_empty() || row["verdict"] == "disqualified", "not seen through: {left:?}, {row:#}");
     gateway.wait_status("its pieces are elsewhere", |status| is_whole(status, 0));
     liar.stop(Signal::KILL);
     objects.check(&gateway);
@@ -91,12 +99,17 @@ fn lie(what: &str, lie: impl Fn(&[Found]) -> u64) {
     assert_eq!(gateway.complaints(&EXPECTED), Vec::<String>::new());
 }
 
-/// Has it lie from now on, also to itself; about how many pieces.
-fn start_lying(mut liar: Node, lie: &impl Fn(&[Found]) -> u64) -> (Node, u64) {
+/// Has it lie from now on, also to itself; about which pieces of which segments.
+fn start_lying(
+    gateway: &Gateway,
+    mut liar: Node,
+    lie: &impl Fn(&[Found]) -> Vec<PieceId>,
+) -> (Node, BTreeSet<(String, u64)>) {
     liar.stop(Signal::TERM);
-    let found = pieces(liar.dir());
+    let listed = listed(gateway);
+    let found: Vec<Found> = pieces(liar.dir()).into_iter().filter(|piece| listed.contains_key(&piece.id())).collect();
     assert!(found.len() > 4, "it was given nothing to lie about");
-    let lied = lie(&found);
+    let lied = lie(&found).iter().map(|id| listed[id].clone()).collect();
     std::fs::remove_file(liar.dir().join("index.checkpoint")).expect("a store that was closed has one");
     liar.start_again();
     (liar, lied)

@@ -1,10 +1,17 @@
-//! What lies on a node's disk: the pieces in its logs, to be spoiled.
+//! What lies on a node's disk: the pieces in its logs, to be spoiled; and which
+//! pieces the metadata database lists.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
+use cairn::metadata::{ListNodes, Metadata, ScanSegments, SqliteOptions};
 use cairn::node::store::record::{HEADER_BYTES, Header, Kind, Place, body_checksum, decode};
+use cairn::seal::ClusterSecret;
+use cairn::types::PieceId;
+
+use crate::support::community::Gateway;
 
 /// Bytes of a full share with its MAC; a piece of fewer is one share.
 pub const SHARE_BYTES: u64 = 65_552 + 16;
@@ -17,6 +24,10 @@ pub struct Found {
 }
 
 impl Found {
+    pub fn id(&self) -> PieceId {
+        self.header.id
+    }
+
     /// Bytes of its body: shares, each with its MAC.
     pub fn length(&self) -> u64 {
         self.header.length.into()
@@ -58,6 +69,32 @@ impl Found {
         file.write_all_at(&header.encode(self.place), self.place.offset).expect("the file is ours");
         file.write_all_at(body, self.begin()).expect("the file is ours");
     }
+}
+
+/// The pieces that the database lists: of which segment, and which of it. Others
+/// lie on disks for a while: of uploads that took another node instead, and of
+/// segments that were merged.
+pub fn listed(gateway: &Gateway) -> BTreeMap<PieceId, (String, u64)> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(read_list(&gateway.data()))
+}
+
+async fn read_list(data: &Path) -> BTreeMap<PieceId, (String, u64)> {
+    let secret = std::fs::read(data.join("cluster.key")).expect("a gateway's folder has the cluster's secret");
+    let key = ClusterSecret::from_bytes(secret.try_into().expect("it has 32 bytes")).piece_id_key();
+    let options = SqliteOptions { path: data.join("metadata.db"), cache_kib: 1024, readers: 1 };
+    let metadata = Metadata::open_sqlite(options).expect("a gateway's folder has the database");
+    let nodes = metadata.read(ListNodes).await.expect("the nodes");
+    let nodes: BTreeMap<_, _> = nodes.into_iter().map(|row| (row.number, row.node)).collect();
+    let rows = metadata.read(ScanSegments { after: None, limit: 10_000 }).await.expect("the segments");
+    assert!(rows.len() < 10_000, "there are more");
+    metadata.close().await;
+    let places = rows.iter().flat_map(|row| row.pieces.iter().map(|place| (row.segment, *place)));
+    let named = places.map(|(segment, place)| {
+        let id = key.piece_id(segment, place.piece, nodes[&place.node], place.incarnation);
+        (id, (segment.to_string(), u64::from(place.piece.0)))
+    });
+    named.collect()
 }
 
 /// All pieces in the logs of a node's folder, in the order in which they came.

@@ -1,3 +1,5 @@
+//! Years by dice end as they must, and agree with the model.
+
 use super::*;
 use crate::erasure::{Durability, Network};
 

