@@ -35,9 +35,9 @@ pub enum Audited {
     Declined,
     /// It did not answer in time. The same.
     Late,
-    /// That the piece is lost was known: what is wrong with it is kept, and
-    /// its node has paid for it.
-    Known,
+    /// That the piece is lost was known, or a read has found it: what is wrong
+    /// with it is kept, and its record stays as it is.
+    Known(Answer),
 }
 
 /// A piece that was audited.
@@ -143,8 +143,8 @@ async fn record(
             Audited::Told(answer) => Some(answer),
             Audited::Declined => strike(tx, piece, Answer::Refused, now).await?,
             Audited::Late => strike(tx, piece, Answer::Silent, now).await?,
-            Audited::Known => {
-                failures.extend(faults(piece, Answer::Wrong));
+            Audited::Known(fault) => {
+                failures.extend(faults(piece, fault));
                 None
             }
         };

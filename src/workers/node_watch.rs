@@ -12,6 +12,7 @@ use tokio::time::timeout;
 
 use super::report::{HealthReport, HealthWatch};
 use super::{Step, Worker};
+use crate::audit::Answer;
 use crate::env::Env;
 use crate::metadata::{
     Audited, AuditedPiece, ChangeNode, DamageOf, ListDamage, ListDoors, Metadata, MetadataError, NodeChange, NodeRow,
@@ -372,19 +373,15 @@ impl NodeWatch {
         Ok(())
     }
 
-    /// Keeps which shares reads have found wrong, for the operator to see. They do
+    /// Keeps what reads have found wrong or missing, for the operator to see. It does
     /// not change a node's record: what users read is no fair sample of what it holds.
     async fn blame(&self, pieces: impl Iterator<Item = &BadPiece>) -> Result<(), MetadataError> {
-        let pieces: Vec<AuditedPiece> = pieces
-            .filter(|bad| !bad.wrong.is_empty())
-            .map(|BadPiece { segment, place, wrong, .. }| AuditedPiece {
-                segment: *segment,
-                place: *place,
-                stripe: wrong[0],
-                audited: Audited::Known,
-                wrong: wrong.clone(),
-            })
-            .collect();
+        let found = |bad: &BadPiece| {
+            let fault = if bad.wrong.is_empty() { Answer::Missing } else { Answer::Wrong };
+            let (stripe, wrong) = (bad.wrong.first().copied().unwrap_or(0), bad.wrong.clone());
+            AuditedPiece { segment: bad.segment, place: bad.place, stripe, audited: Audited::Known(fault), wrong }
+        };
+        let pieces: Vec<AuditedPiece> = pieces.map(found).collect();
         if !pieces.is_empty() {
             self.metadata.write(RecordAudits { pieces }).await?;
         }

@@ -230,7 +230,7 @@ impl Auditor {
             let piece = |(place, asked)| {
                 let piece = whole(scene, row.segment, place, asked)?;
                 let known = is_known(scene, &losses, row.segment, &place);
-                Some(if known { AuditedPiece { audited: Audited::Known, ..piece } } else { piece })
+                Some(if known { AuditedPiece { audited: Audited::Known(Answer::Wrong), ..piece } } else { piece })
             };
             let pieces = asked.into_iter().filter_map(piece);
             found |= scene.record(without_our_outage(pieces.collect())).await?;
