@@ -183,6 +183,7 @@ fn metrics_count_requests_nodes_and_segments_and_name_nobody() {
     assert_eq!(value("cairn_s3_request_duration_seconds_count"), 4.0);
     assert_eq!(value("cairn_s3_request_duration_seconds_bucket{le=\"+Inf\"}"), 4.0);
     assert_eq!((value("cairn_nodes{state=\"active\"}"), value("cairn_nodes_connected")), (8.0, 8.0));
+    assert_eq!((value("cairn_nodes_by_verdict{verdict=\"good\"}"), value("cairn_wrong_shares_total")), (8.0, 0.0));
     assert_eq!((value("cairn_repair_queue_segments"), value("cairn_writes_possible")), (0.0, 1.0));
     assert_eq!((value("cairn_ready"), value("cairn_segments{health=\"lost\"}")), (1.0, 0.0));
     assert!(value("cairn_memory_budget_bytes{purse=\"pieces\"}") > 1e6);

@@ -15,8 +15,8 @@ use super::{Step, Worker};
 use crate::audit::Answer;
 use crate::env::Env;
 use crate::metadata::{
-    Audited, AuditedPiece, ChangeNode, DamageOf, ListDamage, ListDoors, Metadata, MetadataError, NodeChange, NodeRow,
-    NodeSpace, NodeState, RecordAudits, RecordDamage, RecordSeen, SeenNode,
+    AuditRecord, Audited, AuditedPiece, ChangeNode, DamageOf, ListAudits, ListDamage, ListDoors, Metadata,
+    MetadataError, NodeChange, NodeRow, NodeSpace, NodeState, RecordAudits, RecordDamage, RecordSeen, SeenNode,
 };
 use crate::transfer::{BadPiece, DOOR_FORGOTTEN_AFTER_MS, Transfer};
 use crate::transport::{NodeError, NodeStatus, Nodes};
@@ -53,6 +53,8 @@ pub struct NodeWatch {
     talks: JoinSet<(u32, Heard)>,
     turns: Arc<Semaphore>,
     begun: bool,
+    /// When the nodes' records were read last.
+    audits_read: Option<Duration>,
 }
 
 /// What was known of a node at the last look.
@@ -79,6 +81,8 @@ struct Known {
     /// Where a list of damage that was too long for one time goes on.
     damage_after: Option<PieceId>,
     asking: bool,
+    /// Audits that it has passed and failed.
+    audits: (u64, u64),
     /// What it was told, and when.
     told: Option<(Duration, Standing)>,
     telling: bool,
@@ -101,7 +105,7 @@ impl NodeWatch {
     /// that `watch` shows.
     pub fn new(metadata: Metadata, transfer: Transfer, watch: HealthWatch, env: Env) -> Self {
         let (known, talks, turns) = (HashMap::new(), JoinSet::new(), Arc::new(Semaphore::new(TALKS)));
-        Self { metadata, transfer, watch, env, known, talks, turns, begun: false }
+        Self { metadata, transfer, watch, env, known, talks, turns, begun: false, audits_read: None }
     }
 
     fn nodes(&self) -> &Nodes {
@@ -313,6 +317,19 @@ impl NodeWatch {
         }
     }
 
+    /// Reads how nodes did in audits, as often as they are told.
+    async fn read_audits(&mut self) -> Result<(), MetadataError> {
+        let now = self.env.uptime();
+        if self.audits_read.is_some_and(|at| now.saturating_sub(at) < TELL_EVERY) {
+            return Ok(());
+        }
+        for AuditRecord { node, record, .. } in self.metadata.read(ListAudits).await? {
+            self.known(node).audits = (record.audits - record.failed, record.failed);
+        }
+        self.audits_read = Some(now);
+        Ok(())
+    }
+
     /// Tells nodes how they stand.
     fn tell(&mut self, looks: &[Look], doors: &[String]) {
         let (now, report) = (self.env.uptime(), self.watch.latest());
@@ -322,8 +339,9 @@ impl NodeWatch {
                 self.nodes().disconnect(row.node);
                 continue;
             }
-            let standing = standing(row, self.transfer.fleet().trust(row.number), &report, doors);
+            let trust = self.transfer.fleet().trust(row.number);
             let known = self.known(row.number);
+            let standing = standing(row, trust, known.audits, &report, doors);
             let told = known.told.as_ref().filter(|(at, _)| now.saturating_sub(*at) < TELL_EVERY);
             let fresh = told.is_some_and(|(_, told)| *told == standing);
             if known.telling || fresh {
@@ -414,7 +432,7 @@ fn seen(number: u32, status: &NodeStatus, wrong_shares: u64) -> SeenNode {
     SeenNode { number, instance, start_counter, space, log_position, wrong_shares, failing }
 }
 
-fn standing(row: &NodeRow, trust: f32, report: &HealthReport, doors: &[String]) -> Standing {
+fn standing(row: &NodeRow, trust: f32, audits: (u64, u64), report: &HealthReport, doors: &[String]) -> Standing {
     let kind = match row.state {
         NodeState::Active => StandingKind::Active,
         NodeState::Suspended => StandingKind::Suspended,
@@ -430,8 +448,8 @@ fn standing(row: &NodeRow, trust: f32, report: &HealthReport, doors: &[String]) 
         sentence: sentences.join("; ").replace(char::is_control, " "),
         joined_ms: row.joined.0,
         trust_permille: (trust.clamp(0.0, 1.0) * 1000.0) as u16,
-        audits_passed: 0,
-        audits_failed: row.wrong_shares,
+        audits_passed: audits.0,
+        audits_failed: audits.1,
         pieces_to_move: report.pieces_to_move.get(&row.number).copied().filter(|_| drains),
         doors: doors.to_vec(),
     }
@@ -467,6 +485,7 @@ impl Worker for NodeWatch {
         self.drain(&looks).await?;
         self.ask(&looks);
         let doors = self.metadata.read(ListDoors { within_ms: DOOR_FORGOTTEN_AFTER_MS }).await?;
+        self.read_audits().await?;
         self.tell(&looks, &doors);
         self.hear().await?;
         self.record(&looks).await?;

@@ -213,9 +213,9 @@ pub fn without_colour(line: &str) -> String {
 }
 
 /// True for a log line of level WARN or ERROR and for a panic. The level is
-/// among the first words; later words may be a client's own.
+/// behind date and time; later words may be a client's own.
 pub fn reports_trouble(line: &str) -> bool {
-    let level = line.split_whitespace().take(2).any(|word| matches!(word, "WARN" | "ERROR"));
+    let level = line.split_whitespace().take(3).any(|word| matches!(word, "WARN" | "ERROR"));
     level || line.contains("\"level\":\"WARN\"") || line.contains("\"level\":\"ERROR\"") || line.contains("panicked at")
 }
 

@@ -6,6 +6,7 @@ use async_trait::async_trait;
 
 use super::Exposition;
 use crate::admin::stage::Subject;
+use crate::audit::Verdict;
 use crate::gateway::Meter;
 use crate::metadata::{FindCluster, Metadata, NodeState};
 use crate::transfer::Transfer;
@@ -76,6 +77,16 @@ impl ServingSubject {
             .sample(&[("state", "active")], count(NodeState::Active))
             .sample(&[("state", "suspended")], count(NodeState::Suspended))
             .sample(&[("state", "draining")], count(NodeState::Draining));
+        let verdict = |verdict: Verdict| members.iter().filter(|row| row.verdict == verdict).count();
+        page.gauge("cairn_nodes_by_verdict", "Members, by what audits have concluded of them")
+            .sample(&[("verdict", "good")], verdict(Verdict::Good))
+            .sample(&[("verdict", "suspended")], verdict(Verdict::Suspended))
+            .sample(&[("verdict", "disqualified")], verdict(Verdict::Disqualified));
+        page.counter(
+            "cairn_wrong_shares_total",
+            "Shares that were not what members had been given, by reads and audits",
+        )
+        .sample(&[], members.iter().map(|row| row.wrong_shares).sum::<u64>());
         let connected = fleet.nodes().connected();
         let sum = |bytes: fn(&crate::wire::Usage) -> u64| connected.iter().map(|node| bytes(&node.usage)).sum::<u64>();
         page.gauge("cairn_nodes_connected", "Nodes that are connected to this process").sample(&[], connected.len());
@@ -106,6 +117,12 @@ impl ServingSubject {
             .sample(&[], report.pieces_moved);
         page.counter("cairn_repairs_failed_total", "Repairs that failed since the cluster began")
             .sample(&[], report.repairs_failed);
+        page.counter("cairn_segments_merged_total", "Segments that went into others, since the walker began")
+            .sample(&[], report.segments_merged);
+        page.counter("cairn_condemned_bytes_total", "Bytes of pieces that no list names, since the walker began")
+            .sample(&[], report.bytes_condemned);
+        page.counter("cairn_pieces_restored_total", "Pieces taken out of a node's trash again, since the walker began")
+            .sample(&[], report.pieces_restored);
     }
 
     fn memory(&self, page: &mut Exposition) {

@@ -268,10 +268,20 @@ impl Town {
         }
     }
 
-    /// Goes on until so many more passes have ended and nothing waits.
+    /// Goes on until nothing waits, and a whole pass has seen what was done.
     async fn settle(&mut self) {
-        let passes = self.report().passes + 3;
-        self.until("nothing waits", |report| report.passes >= passes && report.queue == 0).await;
+        let done = |report: &HealthReport| (report.pieces_repaired, report.pieces_moved);
+        loop {
+            let passes = self.report().passes + 3;
+            self.until("nothing waits", |report| report.passes >= passes && report.queue == 0).await;
+            let before = self.report();
+            // The first of these may have begun before.
+            self.until("two more passes", |report| report.passes >= before.passes + 2).await;
+            let after = self.report();
+            if after.queue == 0 && done(&before) == done(&after) {
+                return;
+            }
+        }
     }
 
     async fn segments(&self) -> Vec<SegmentRow> {
