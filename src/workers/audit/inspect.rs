@@ -15,6 +15,7 @@ use crate::transport::NodeError;
 const ANSWER_TIME: Duration = Duration::from_secs(30);
 
 /// What asking for some shares of a piece came to.
+#[derive(Debug, PartialEq, Eq)]
 pub(super) enum Asked {
     /// For each share, whether it is what had been stored.
     Shares(Vec<bool>),
@@ -22,25 +23,35 @@ pub(super) enum Asked {
     Missing,
     /// It is connected and declined.
     Declined,
-    /// It is connected and did not answer in time.
+    /// It was connected, and no answer came in time, or none before the line
+    /// broke or it said that it is closing.
     Late,
-    /// It is not connected: no audit at all.
+    /// It was not connected when it was to be asked: no audit at all.
     Away,
+}
+
+impl Asked {
+    /// What an answer is worth of a node that was connected when it was asked.
+    /// One that goes just then has left the question open: else whoever lost
+    /// everything would only have to hang up.
+    fn of(answer: Result<Vec<bool>, NodeError>) -> Self {
+        match answer {
+            Ok(right) => Self::Shares(right),
+            Err(NodeError::Missing | NodeError::Damaged(_) | NodeError::Unfit(_)) => Self::Missing,
+            Err(NodeError::Timeout | NodeError::Offline | NodeError::Broken(_)) => Self::Late,
+            Err(_) => Self::Declined,
+        }
+    }
 }
 
 impl Scene {
     /// Asks for some shares.
     pub(super) async fn ask(&self, reader: &SegmentReader, place: PiecePlace, stripes: std::ops::Range<u16>) -> Asked {
-        let asked = timeout(ANSWER_TIME, reader.audit(place, stripes)).await.unwrap_or(Err(NodeError::Timeout));
-        match asked {
-            Ok(right) => Asked::Shares(right),
-            Err(NodeError::Missing | NodeError::Damaged(_) | NodeError::Unfit(_)) => Asked::Missing,
-            Err(NodeError::Offline) => Asked::Away,
-            Err(NodeError::Timeout) => Asked::Late,
-            // A node that goes away in the middle of its answer is away.
-            Err(_) if !self.transfer.fleet().is_connected(place.node) => Asked::Away,
-            Err(_) => Asked::Declined,
+        if !self.transfer.fleet().is_connected(place.node) {
+            return Asked::Away;
         }
+        let answer = timeout(ANSWER_TIME, reader.audit(place, stripes)).await;
+        Asked::of(answer.unwrap_or(Err(NodeError::Timeout)))
     }
 
     /// Whether others give right shares of the segment. If none does although
@@ -98,3 +109,7 @@ impl Scene {
 fn is_lost(piece: &AuditedPiece) -> bool {
     !piece.wrong.is_empty() || matches!(piece.audited, Audited::Told(Answer::Wrong | Answer::Missing))
 }
+
+#[cfg(test)]
+#[path = "tests/inspect.rs"]
+mod tests;
