@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::AdminError;
 use super::operator::Operator;
 use crate::audit::{Answer, Record, Verdict};
-use crate::metadata::{AuditFailure, ListAuditFailures, ListAudits, ListFollowUps};
+use crate::metadata::{AuditFailure, ListAuditFailures, ListAudits, ListFollowUps, NodeRow, NodeState};
 
 /// What audits have found at a node.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -59,6 +59,19 @@ pub struct AuditTotals {
     pub suspended: u64,
     /// Members that audits have disqualified.
     pub disqualified: u64,
+    /// Members that stand better than their record, since too many others
+    /// failed at the same time.
+    pub spared: u64,
+}
+
+/// Whether a member stands better than its record: audits had judged too many
+/// others when they would have judged it.
+pub(super) fn is_spared(row: &NodeRow, record: &Record) -> bool {
+    match record.verdict(row.verdict) {
+        verdict if verdict <= row.verdict => false,
+        Verdict::Suspended => row.state == NodeState::Active,
+        _ => row.state.is_member(),
+    }
 }
 
 impl AuditsView {

@@ -13,7 +13,7 @@ use super::dialect::Lock;
 use super::nodes::{NodeRow, NodeState, find_number_locked};
 use super::segments::PiecePlace;
 use super::tx::{MetadataError, Operation, Row, Tx, params};
-use crate::audit::{Answer, Record, Verdict};
+use crate::audit::{Answer, Record, Verdict, held_back};
 use crate::types::{Incarnation, NodeId, PieceNumber, SegmentId, UnixMillis};
 
 /// Failures of one node that are kept: the latest.
@@ -24,6 +24,9 @@ pub const FOLLOW_UPS_MAX: u64 = 8;
 const TRIES: u64 = 3;
 /// From one try to the next, at first; each time three times as long.
 const TRY_AGAIN_AFTER_MS: i64 = 10 * 60 * 1000;
+/// Nodes that have a verdict and were audited within this time count when
+/// others are judged.
+const JUDGED_WITHIN_MS: u64 = 24 * 3600 * 1000;
 
 /// What asking for a share came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,6 +103,9 @@ pub struct AuditsRecorded {
     pub given_up: Vec<(SegmentId, PiecePlace)>,
     /// Nodes that stand otherwise now, and why.
     pub verdicts: Vec<(NodeId, Verdict, String)>,
+    /// Nodes whose record deserves this verdict by now, and that are spared
+    /// it, as too many others stand so.
+    pub held_back: Vec<(NodeId, Verdict)>,
 }
 
 /// Takes audits into the records of their nodes. Nodes that are no members
@@ -136,7 +142,8 @@ async fn record(
     recorded: &mut AuditsRecorded,
 ) -> Result<(), MetadataError> {
     let (now, number) = (tx.now().await?, row.number);
-    let mut record = read_record(tx, number).await?.map_or_else(Record::default, |known| known.record);
+    let before = read_record(tx, number).await?.map_or_else(Record::default, |known| known.record);
+    let mut record = before;
     let mut failures = Vec::new();
     for piece in pieces {
         let answer = match piece.audited {
@@ -158,11 +165,38 @@ async fn record(
     }
     keep(tx, number, &failures, now).await?;
     write_record(tx, number, &record, now).await?;
-    let verdict = record.verdict(row.verdict);
+    let deserved = record.verdict(row.verdict);
+    let verdict = brake(tx, &row, deserved, now).await?;
+    if verdict < deserved && before.verdict(row.verdict) < deserved {
+        recorded.held_back.push((row.node, deserved));
+    }
     if verdict != row.verdict {
         recorded.verdicts.extend(change(tx, &row, &record, verdict).await?);
     }
     Ok(())
+}
+
+/// A verdict as far as there is room for it beside those on other members.
+/// What a node has got already it keeps. Of processes that judge at the same
+/// moment each may take the last room: it is a brake and not a limit.
+async fn brake(tx: &mut Tx<'_>, row: &NodeRow, deserved: Verdict, now: UnixMillis) -> Result<Verdict, MetadataError> {
+    if deserved <= row.verdict {
+        return Ok(deserved);
+    }
+    let gone = NodeState::Gone as i64;
+    let members = tx.first("SELECT COUNT(*) FROM nodes WHERE state < ?1", params![gone]).await?;
+    let members = members.map_or(Ok(0), |row| row.u64(0))?;
+    let sql = "SELECT nodes.node_no, audits.record, nodes.verdict FROM nodes JOIN audits ON audits.node_no = nodes.node_no \
+               WHERE nodes.verdict > 0 AND nodes.state < ?1 AND nodes.node_no <> ?2";
+    let mut judged = Vec::new();
+    for other in tx.query(sql, params![gone, row.number]).await? {
+        // One that is empty, or away, is not audited any more.
+        if now.0.abs_diff(audit_record(&other)?.audited.0) <= JUDGED_WITHIN_MS {
+            judged.push(verdict_of(other.int(2)?)?);
+        }
+    }
+    let others = |verdict| judged.iter().filter(|judged| **judged >= verdict).count() as u64;
+    Ok(held_back(deserved, members, others).max(row.verdict))
 }
 
 /// What is to be kept of a piece: every share that was wrong, and the one that

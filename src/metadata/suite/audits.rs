@@ -103,6 +103,39 @@ pub(super) async fn verdicts_follow_from_the_record(metadata: Metadata) {
     metadata.close().await;
 }
 
+/// As where the database was set back: it names pieces that nobody has.
+pub(super) async fn few_are_judged_when_all_fail_at_once(metadata: Metadata) {
+    for node in 1..=12 {
+        join(&metadata, node).await;
+    }
+    let all = async |times| {
+        let mut spared = 0;
+        for node in 1..=12 {
+            spared += told(&metadata, node, Answer::Missing, times).await.held_back.len();
+        }
+        spared
+    };
+    let standing = async |verdict| {
+        let rows = metadata.read(ListNodes).await.unwrap();
+        rows.iter().filter(|row| (row.state, row.verdict) == verdict).count()
+    };
+    let (spared_good, suspended, lost) = (
+        (NodeState::Active, Verdict::Good),
+        (NodeState::Suspended, Verdict::Suspended),
+        (NodeState::Suspended, Verdict::Disqualified),
+    );
+    assert_eq!(all(16).await, 8, "who is spared is named");
+    assert_eq!((standing(suspended).await, standing(spared_good).await), (4, 8), "a third takes no pieces");
+    assert_eq!(all(1).await, 0, "once");
+    assert_eq!(all(20).await, 10);
+    assert_eq!((standing(lost).await, standing(suspended).await, standing(spared_good).await), (2, 2, 8));
+    // One whose turn it would be is judged once others are taken back.
+    change(&metadata, 1, NodeChange::Resume).await.unwrap();
+    let recorded = told(&metadata, 9, Answer::Missing, 1).await;
+    assert_eq!(recorded.verdicts[0].1, Verdict::Disqualified);
+    metadata.close().await;
+}
+
 pub(super) async fn open_questions_are_asked_again(metadata: Metadata) {
     join(&metadata, 1).await;
     let open = async || metadata.read(ListFollowUps).await.unwrap();

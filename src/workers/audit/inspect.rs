@@ -88,6 +88,10 @@ impl Scene {
         for (node, verdict, why) in &recorded.verdicts {
             tracing::warn!(%node, ?verdict, "what audits conclude of a node has changed: {why}");
         }
+        for (node, verdict) in &recorded.held_back {
+            tracing::error!(%node, ?verdict, "audits spare a node what its record deserves: so many nodes fail at once \
+                that it may be the database that is wrong");
+        }
         if !recorded.verdicts.is_empty() {
             self.transfer.fleet().refresh(&self.metadata).await?;
             self.watch.wake();
