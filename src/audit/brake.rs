@@ -53,7 +53,10 @@ mod tests {
     fn where_all_fail_together_most_go_on_as_before() {
         assert_eq!(all_fail(8), (2, 2));
         assert_eq!(all_fail(100), (33, 10));
-        assert_eq!(held_back(Verdict::Disqualified, 100, |verdict| u64::from(verdict == Verdict::Disqualified) * 10), Verdict::Suspended);
+        assert_eq!(
+            held_back(Verdict::Disqualified, 100, |verdict| u64::from(verdict == Verdict::Disqualified) * 10),
+            Verdict::Suspended
+        );
         assert_eq!(held_back(Verdict::Disqualified, 100, |_| 33), Verdict::Good);
     }
 }

@@ -217,9 +217,15 @@ async fn strike(
     now: UnixMillis,
 ) -> Result<Option<Answer>, MetadataError> {
     let (PiecePlace { piece: number, node, incarnation }, id) = (piece.place, piece.segment.as_bytes());
-    let sql = "SELECT tries FROM audit_followups WHERE node_no = ?1 AND segment_id = ?2 AND piece = ?3 \
+    let sql = "SELECT tries, due_ms FROM audit_followups WHERE node_no = ?1 AND segment_id = ?2 AND piece = ?3 \
                AND incarnation = ?4";
     let known = tx.first(sql, params![node, id, u32::from(number.0), incarnation.0]).await?;
+    // Asked again before its time, it says no more than it did.
+    if let Some(row) = &known
+        && !is_due(row.int(1)?, now)
+    {
+        return Ok(None);
+    }
     let tries = known.as_ref().map(|row| row.u64(0)).transpose()?.unwrap_or(0) + 1;
     if tries >= TRIES {
         return Ok(Some(last));
@@ -239,6 +245,11 @@ async fn strike(
             .await?;
     }
     Ok(None)
+}
+
+/// Whether a question is to be asked again.
+fn is_due(due_ms: i64, now: UnixMillis) -> bool {
+    due_ms <= now.0
 }
 
 /// The question has been answered.
@@ -434,7 +445,7 @@ impl Operation for ListFollowUps {
                    ORDER BY node_no, segment_id";
         let follow_up = |row: &Row| {
             let (segment, place) = (SegmentId::from_bytes(row.array(1)?), place(row, 2, row.u32(0)?)?);
-            Ok((FollowUp { segment, place, stripe: row.u32(4)? as u16 }, row.int(5)? <= now.0))
+            Ok((FollowUp { segment, place, stripe: row.u32(4)? as u16 }, is_due(row.int(5)?, now)))
         };
         tx.query(sql, &[]).await?.iter().map(follow_up).collect()
     }

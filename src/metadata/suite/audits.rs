@@ -1,5 +1,6 @@
 //! Records of audits, verdicts, and questions that were left open.
 
+use super::Elapse;
 use super::volunteers::{change, id, join};
 use crate::audit::{Answer, Verdict};
 use crate::metadata::*;
@@ -140,12 +141,25 @@ pub(super) async fn open_questions_are_asked_again(metadata: Metadata) {
     join(&metadata, 1).await;
     let open = async || metadata.read(ListFollowUps).await.unwrap();
     let audits = async || metadata.read(ListAudits).await.unwrap().first().map_or(0, |audit| audit.record.audits);
-    assert_eq!(record(&metadata, vec![piece(1, 1, Audited::Late)]).await, AuditsRecorded::default());
+    let ask = async |audited| record(&metadata, vec![piece(1, 1, audited)]).await;
+    let minutes = async |count: i64| metadata.write(Elapse(count * 60_000)).await.unwrap();
+    assert_eq!(ask(Audited::Late).await, AuditsRecorded::default());
     let questions = open().await;
     assert_eq!((questions.len(), questions[0].0.stripe, questions[0].1), (1, 7, false), "not at once");
     assert_eq!(audits().await, 0, "nothing counts yet");
-    record(&metadata, vec![piece(1, 1, Audited::Declined)]).await;
+    // However often it is asked meanwhile: one stall is one silence.
+    for _ in 0..3 {
+        minutes(3).await;
+        assert_eq!(ask(Audited::Late).await, AuditsRecorded::default());
+        assert!(!open().await[0].1);
+    }
+    minutes(2).await;
+    assert!(open().await[0].1, "after ten minutes it is time");
+    ask(Audited::Declined).await;
     assert_eq!((open().await.len(), audits().await), (1, 0));
+    minutes(20).await;
+    assert_eq!(ask(Audited::Late).await, AuditsRecorded::default(), "the third time is half an hour later");
+    minutes(11).await;
     let recorded = record(&metadata, vec![piece(1, 1, Audited::Late)]).await;
     assert_eq!(recorded.given_up, [(SegmentId::from_bytes([1; 16]), piece(1, 1, Audited::Late).place)]);
     assert_eq!((open().await, audits().await), (vec![], 1), "the third time it does");
