@@ -22,7 +22,7 @@ pub struct AuditsView {
     /// The share of questions that it is expected to answer while it is
     /// connected, from 0 to 1.
     pub answering: Option<f64>,
-    /// When it was audited last, in milliseconds since 1970.
+    /// When it answered an audit last, in milliseconds since 1970.
     pub audited_ms: Option<i64>,
     /// Shares that it did not give, and that it is asked for again.
     pub open_questions: u64,
@@ -86,7 +86,7 @@ impl AuditsView {
             failed: record.map_or(0, |record| record.failed),
             integrity: record.as_ref().map(Record::integrity),
             answering: record.as_ref().map(Record::answering),
-            audited_ms: known.map(|known| known.audited.0),
+            audited_ms: known.map(|known| known.audited.0).filter(|answered| *answered > 0),
             open_questions: open.iter().filter(|(question, _)| question.place.node == node).count() as u64,
             failures: failures.iter().map(FailureView::of).collect(),
         })

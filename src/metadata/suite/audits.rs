@@ -178,6 +178,25 @@ pub(super) async fn open_questions_are_asked_again(metadata: Metadata) {
     metadata.close().await;
 }
 
+/// Silence on one share while others are answered is a refusal.
+pub(super) async fn silence_on_one_share_is_a_refusal(metadata: Metadata) {
+    join(&metadata, 1).await;
+    join(&metadata, 2).await;
+    let minutes = async |count: i64| metadata.write(Elapse(count * 60_000)).await.unwrap();
+    for after in [11, 31, 0] {
+        record(&metadata, vec![piece(1, 1, Audited::Late), piece(2, 1, Audited::Late)]).await;
+        record(&metadata, vec![piece(1, 9, Audited::Told(Answer::Right))]).await;
+        minutes(after).await;
+    }
+    let fault = async |node| metadata.read(ListAuditFailures { node }).await.unwrap()[0].fault;
+    assert_eq!((fault(1).await, fault(2).await), (Answer::Refused, Answer::Silent));
+    let audits = metadata.read(ListAudits).await.unwrap();
+    let integrity: Vec<bool> = audits.iter().map(|audit| audit.record.integrity() < 1.0).collect();
+    assert_eq!(integrity, [true, false]);
+    assert_eq!(audits[1].audited.0, 0, "it has answered nothing");
+    metadata.close().await;
+}
+
 /// Two workers that audit one node at once: nothing is counted twice or lost.
 pub(super) async fn workers_that_audit_at_once_add_up(metadata: Metadata) {
     join(&metadata, 1).await;

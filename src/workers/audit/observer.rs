@@ -13,7 +13,9 @@ use super::asking::{Waiting, ask_waiting, lock};
 use super::inspect::Asked;
 use super::line::without_our_outage;
 use crate::audit::{Answer, Draw, Sampler};
-use crate::metadata::{Audited, AuditedPiece, FollowUp, ListFollowUps, MetadataError, PiecePlace, SegmentRow};
+use crate::metadata::{
+    Audited, AuditedPiece, FOLLOW_UPS_MAX, FollowUp, ListFollowUps, MetadataError, PiecePlace, SegmentRow,
+};
 use crate::segment::Layout;
 use crate::transfer::SegmentReader;
 use crate::types::SegmentId;
@@ -92,13 +94,21 @@ fn is_known(scene: &Scene, losses: &Losses, segment: SegmentId, place: &PiecePla
     losses.concern(place.node) && id().is_some_and(|id| losses.contain(place.node, &id))
 }
 
+/// Of nodes that have left as many questions open as are kept, one draw each:
+/// it shows whether they answer anything meanwhile. All of the others. `open`
+/// names the node of every open question.
+fn contained<P>(draws: Vec<Draw<P>>, open: impl Iterator<Item = u32>) -> Vec<Draw<P>> {
+    let (mut counts, mut drawn) = (BTreeMap::<u32, u64>::new(), HashSet::new());
+    open.for_each(|node| *counts.entry(node).or_default() += 1);
+    let is_full = |node| counts.get(&node).is_some_and(|count| *count >= FOLLOW_UPS_MAX);
+    draws.into_iter().filter(|draw| drawn.insert(draw.node) || !is_full(draw.node)).collect()
+}
+
 impl Auditor {
-    /// Open questions that are due wait to be asked, and what was drawn of
-    /// nodes that have not left too many open.
+    /// Open questions that are due wait to be asked, and what was drawn.
     async fn add(&self, scene: &Scene, draws: Vec<Draw<(SegmentId, PiecePlace)>>) -> Result<(), MetadataError> {
         let follow_ups = scene.metadata.read(ListFollowUps).await?;
-        let contained: HashSet<u32> = follow_ups.iter().map(|(question, _)| question.place.node).collect();
-        let drawn = draws.into_iter().filter(|draw| !contained.contains(&draw.node));
+        let drawn = contained(draws, follow_ups.iter().map(|(question, _)| question.place.node)).into_iter();
         let drawn = drawn.map(|Draw { piece: (segment, place), stripe, .. }| FollowUp { segment, place, stripe });
         let due = follow_ups.into_iter().filter(|(_, due)| *due).map(|(question, _)| question);
         lock(&self.waiting).extend(due, drawn);
@@ -219,3 +229,7 @@ fn whole(scene: &Scene, segment: SegmentId, place: PiecePlace, asked: Asked) -> 
     };
     Some(AuditedPiece { segment, place, stripe, audited, wrong })
 }
+
+#[cfg(test)]
+#[path = "tests/observer.rs"]
+mod tests;
