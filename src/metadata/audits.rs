@@ -275,9 +275,10 @@ async fn open(tx: &mut Tx<'_>, piece: &AuditedPiece, now: UnixMillis) -> Result<
     Ok(Strike::First)
 }
 
-/// Whether a question is to be asked again.
+/// Whether a question is to be asked again. What is due later than any can be
+/// was written before the clock was set back.
 fn is_due(due: UnixMillis, now: UnixMillis) -> bool {
-    due <= now
+    due <= now || due.0 > now.0.saturating_add(2 * again_after_ms(TRIES - 1))
 }
 
 /// The question has been answered. Answers how many were open: one or none.

@@ -147,6 +147,11 @@ pub(super) async fn open_questions_are_asked_again(metadata: Metadata) {
     let questions = open().await;
     assert_eq!((questions.len(), questions[0].0.stripe, questions[0].1), (1, 7, false), "not at once");
     assert_eq!(audits().await, 0, "nothing counts yet");
+    // The clock was a year ahead when that was written.
+    let year = 365 * 24 * 60;
+    minutes(-year).await;
+    assert!(open().await[0].1, "it is asked now and not in a year");
+    minutes(year).await;
     // However often it is asked meanwhile: one stall is one silence.
     for _ in 0..3 {
         minutes(3).await;
