@@ -1,6 +1,7 @@
 //! Asks one node for shares of one piece, and makes of its answer what may be
 //! concluded.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tokio::time::timeout;
@@ -10,6 +11,7 @@ use crate::audit::Answer;
 use crate::metadata::{Audited, AuditedPiece, MetadataError, PiecePlace, RecordAudits, RecordDamage, SegmentRow};
 use crate::transfer::SegmentReader;
 use crate::transport::NodeError;
+use crate::types::{PieceId, SegmentId};
 
 /// How long a node may take for some shares of a piece.
 const ANSWER_TIME: Duration = Duration::from_secs(30);
@@ -97,13 +99,22 @@ impl Scene {
             self.watch.wake();
         }
         lost.extend(recorded.given_up);
-        let mut news = false;
+        self.record_lost(lost).await
+    }
+
+    /// Adds to what is known to be lost, node by node. Answers whether any of
+    /// it is news.
+    async fn record_lost(&self, lost: Vec<(SegmentId, PiecePlace)>) -> Result<bool, MetadataError> {
+        let mut by_node: BTreeMap<u32, Vec<PieceId>> = BTreeMap::new();
         for (segment, place) in lost {
-            let Some(id) = self.transfer.piece_id(segment, &place) else { continue };
-            let pieces = self.watch.add_damaged(place.node, [id]);
+            by_node.entry(place.node).or_default().extend(self.transfer.piece_id(segment, &place));
+        }
+        let mut news = false;
+        for (node, pieces) in by_node {
+            let pieces = self.watch.add_damaged(node, pieces);
             if !pieces.is_empty() {
                 news = true;
-                self.metadata.write(RecordDamage { node: place.node, pieces }).await?;
+                self.metadata.write(RecordDamage { node, pieces }).await?;
             }
         }
         Ok(news)

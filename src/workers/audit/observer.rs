@@ -139,7 +139,8 @@ impl Auditor {
     /// Asks for every share of these segments. Answers whether any piece was
     /// not known to be lost.
     async fn ask_all(&mut self, scene: &Scene, rows: &[SegmentRow]) -> Result<bool, MetadataError> {
-        let mut found = false;
+        let mut pieces = Vec::new();
+        let losses = scene.watch.losses();
         for row in rows {
             let Ok(reader) = SegmentReader::new(scene.transfer.clone(), row.clone()) else { continue };
             let places = row.pieces.clone();
@@ -154,16 +155,16 @@ impl Auditor {
                 continue;
             }
             asked.iter().for_each(|(place, asked)| self.note(scene, *place, asked));
-            let losses = scene.watch.losses();
             let piece = |(place, asked)| {
                 let piece = whole(scene, row.segment, place, asked)?;
                 let known = is_known(scene, &losses, row.segment, &place);
                 Some(if known { AuditedPiece { audited: Audited::Known, ..piece } } else { piece })
             };
-            let pieces = asked.into_iter().filter_map(piece);
-            found |= scene.record(without_our_outage(pieces.collect())).await?;
+            pieces.extend(without_our_outage(asked.into_iter().filter_map(piece).collect()));
         }
-        Ok(found)
+        // What is known of a node is added to in place while nobody holds a copy.
+        drop(losses);
+        scene.record(pieces).await
     }
 
     fn note(&mut self, scene: &Scene, place: PiecePlace, asked: &Asked) {
