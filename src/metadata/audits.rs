@@ -25,6 +25,8 @@ pub const FOLLOW_UPS_MAX: u64 = 8;
 const TRIES: u64 = 3;
 /// From one try to the next, at first; each time three times as long.
 const TRY_AGAIN_AFTER_MS: i64 = 10 * 60 * 1000;
+/// How the reason begins that audits give.
+const OURS: &str = "audits: ";
 /// Nodes that have a verdict and were audited within this time count when
 /// others are judged.
 const JUDGED_WITHIN_MS: u64 = 24 * 3600 * 1000;
@@ -326,7 +328,7 @@ async fn change(
     verdict: Verdict,
 ) -> Result<Option<(NodeId, Verdict, String)>, MetadataError> {
     let (state, reason) = match verdict {
-        Verdict::Good if row.state == NodeState::Suspended => (NodeState::Active, None),
+        Verdict::Good if row.state == NodeState::Suspended && is_ours(row) => (NodeState::Active, None),
         Verdict::Suspended if row.state == NodeState::Active => (NodeState::Suspended, Some(sentence(record, verdict))),
         Verdict::Disqualified => {
             let state = if row.state == NodeState::Active { NodeState::Suspended } else { row.state };
@@ -340,6 +342,12 @@ async fn change(
     Ok(Some((row.node, verdict, reason.unwrap_or_default())))
 }
 
+/// Whether it is audits that say why a node stands as it does. Gateways of
+/// the version before suspend one without a word on its verdict.
+fn is_ours(row: &NodeRow) -> bool {
+    row.reason.as_ref().is_some_and(|reason| reason.starts_with(OURS))
+}
+
 /// Why, for people.
 fn sentence(record: &Record, verdict: Verdict) -> String {
     let Record { audits, failed, .. } = record;
@@ -349,7 +357,7 @@ fn sentence(record: &Record, verdict: Verdict) -> String {
         _ => "it is given no new pieces",
     };
     format!(
-        "audits: it failed {failed} of {audits}; of what it was given it seems to have {integrity:.1} %, and it answers \
+        "{OURS}it failed {failed} of {audits}; of what it was given it seems to have {integrity:.1} %, and it answers \
          {answering:.0} % of the questions: {consequence}"
     )
 }

@@ -3,6 +3,7 @@
 use super::Elapse;
 use super::volunteers::{change, id, join};
 use crate::audit::{Answer, Verdict};
+use crate::metadata::tx::{Tx, params};
 use crate::metadata::*;
 use crate::types::{Incarnation, PieceNumber, SegmentId};
 
@@ -60,6 +61,20 @@ pub(super) async fn failures_are_kept_share_by_share(metadata: Metadata) {
     metadata.close().await;
 }
 
+/// Suspends a node as a gateway of the version before does.
+struct SuspendAsBefore {
+    node: u32,
+}
+
+impl Operation for SuspendAsBefore {
+    type Output = ();
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<(), MetadataError> {
+        let sql = "UPDATE nodes SET state = 2, reason = 'too loud' WHERE node_no = ?1";
+        tx.execute(sql, params![self.node]).await.map(drop)
+    }
+}
+
 pub(super) async fn verdicts_follow_from_the_record(metadata: Metadata) {
     for node in 1..=3 {
         join(&metadata, node).await;
@@ -94,6 +109,18 @@ pub(super) async fn verdicts_follow_from_the_record(metadata: Metadata) {
     assert_eq!(row(&metadata, 2).await.verdict, Verdict::Good);
     told(&metadata, 2, Answer::Right, 500).await;
     assert_eq!(row(&metadata, 2).await.state, NodeState::Suspended);
+    // Also by a gateway of the version before, which knows of no verdicts.
+    for node in [1, 2] {
+        change(&metadata, node, NodeChange::Resume).await.unwrap();
+        told(&metadata, node.into(), Answer::Missing, 16).await;
+    }
+    metadata.write(SuspendAsBefore { node: 1 }).await.unwrap();
+    for node in [1, 2] {
+        told(&metadata, node, Answer::Right, 500).await;
+    }
+    let stands = async |node| (row(&metadata, node).await.state, row(&metadata, node).await.verdict);
+    assert_eq!(stands(1).await, (NodeState::Suspended, Verdict::Good));
+    assert_eq!(stands(2).await, (NodeState::Active, Verdict::Good));
     // A node that drains goes on draining, and its pieces do not count.
     change(&metadata, 3, NodeChange::Drain).await.unwrap();
     told(&metadata, 3, Answer::Wrong, 40).await;
