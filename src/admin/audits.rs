@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::AdminError;
 use super::operator::Operator;
 use crate::audit::{Answer, Record, Verdict};
-use crate::metadata::{AuditFailure, ListAuditFailures, ListAudits, ListFollowUps};
+use crate::metadata::{AuditFailure, ListAuditFailures, ListAudits, ListFollowUps, NodeRow, NodeState};
 
 /// What audits have found at a node.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -22,7 +22,7 @@ pub struct AuditsView {
     /// The share of questions that it is expected to answer while it is
     /// connected, from 0 to 1.
     pub answering: Option<f64>,
-    /// When it was audited last, in milliseconds since 1970.
+    /// When it answered an audit last, in milliseconds since 1970.
     pub audited_ms: Option<i64>,
     /// Shares that it did not give, and that it is asked for again.
     pub open_questions: u64,
@@ -59,6 +59,19 @@ pub struct AuditTotals {
     pub suspended: u64,
     /// Members that audits have disqualified.
     pub disqualified: u64,
+    /// Members that stand better than their record, since too many others
+    /// failed at the same time.
+    pub spared: u64,
+}
+
+/// Whether a member stands better than its record: audits had judged too many
+/// others when they would have judged it.
+pub(super) fn is_spared(row: &NodeRow, record: &Record) -> bool {
+    match record.verdict(row.verdict) {
+        verdict if verdict <= row.verdict => false,
+        Verdict::Suspended => row.state == NodeState::Active,
+        _ => row.state.is_member(),
+    }
 }
 
 impl AuditsView {
@@ -73,7 +86,7 @@ impl AuditsView {
             failed: record.map_or(0, |record| record.failed),
             integrity: record.as_ref().map(Record::integrity),
             answering: record.as_ref().map(Record::answering),
-            audited_ms: known.map(|known| known.audited.0),
+            audited_ms: known.map(|known| known.audited.0).filter(|answered| *answered > 0),
             open_questions: open.iter().filter(|(question, _)| question.place.node == node).count() as u64,
             failures: failures.iter().map(FailureView::of).collect(),
         })

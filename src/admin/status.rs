@@ -7,12 +7,12 @@ use http::Method;
 use serde::{Deserialize, Serialize};
 
 use super::AdminError;
-use super::audits::AuditTotals;
+use super::audits::{AuditTotals, is_spared};
 use super::capacity::room_for_data;
 use super::nodes::{NodeView, SpaceView, Survey};
 use super::operator::{Command, Operator};
 use super::words::{counted, counted_are};
-use crate::audit::Verdict;
+use crate::audit::{Record, Verdict};
 use crate::erasure::Scheme;
 use crate::metadata::{ListAudits, ListDoors, ListRolledBack, NodeRow, NodeState};
 use crate::transfer::{DOOR_FORGOTTEN_AFTER_MS, Readiness};
@@ -275,7 +275,10 @@ async fn audits(operator: &Operator, survey: &Survey) -> Result<AuditTotals, Adm
         rows.count() as u64
     };
     let (suspended, disqualified) = (judged(Verdict::Suspended), judged(Verdict::Disqualified));
-    Ok(AuditTotals { audits, failed, suspended, disqualified })
+    let records: BTreeMap<u32, Record> = known.iter().map(|known| (known.node, known.record)).collect();
+    let spared = survey.rows.iter().filter(|row| records.get(&row.number).is_some_and(|record| is_spared(row, record)));
+    let spared = spared.count() as u64;
+    Ok(AuditTotals { audits, failed, suspended, disqualified, spared })
 }
 
 /// The doors of this process, or where it serves none, of those that do.
@@ -294,6 +297,13 @@ fn problems(status: &StatusView, has_room: bool) -> Vec<String> {
     let missing = status.puts.as_ref().and_then(|puts| puts.missing.as_deref());
     if let Some(why) = missing.or((!has_room).then_some(DATABASE_FULL)) {
         problems.push(format!("objects cannot be written: {why}"));
+    }
+    if status.audits.spared > 0 {
+        problems.push(format!(
+            "audits spare {} what the record asks for: so many fail at once that it may be the database that is wrong; \
+             see whether it was set back",
+            counted(status.audits.spared as usize, "node")
+        ));
     }
     let Some(segments) = &status.segments else { return problems };
     let bad = [

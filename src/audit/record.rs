@@ -14,7 +14,8 @@ pub enum Answer {
     Wrong,
     /// The node said that it has not got it, or that its disk has changed it.
     Missing,
-    /// The node declined, again and again, while it was connected.
+    /// The node declined, again and again, while it was connected; or it gave
+    /// no answer just for this share.
     Refused,
     /// No answer came in time, again and again, while it was connected.
     Silent,
@@ -93,8 +94,24 @@ impl Default for Record {
 }
 
 impl Record {
-    /// Takes an audit in.
+    /// Takes an audit in that has ended as soon as the share was asked for.
     pub fn hear(&mut self, answer: Answer) {
+        match answer {
+            Answer::Refused | Answer::Silent => self.leave_open(),
+            _ => self.answering.hear(1.0, 0.0, ANSWERING_MEMORY),
+        }
+        self.settle(answer);
+    }
+
+    /// A share was not given when it was first asked for, and is asked for
+    /// again. What counts for answering is the first time alone: that is the
+    /// same for all shares.
+    pub fn leave_open(&mut self) {
+        self.answering.hear(0.0, 1.0, ANSWERING_MEMORY);
+    }
+
+    /// An audit that was left open has ended so.
+    pub fn settle(&mut self, answer: Answer) {
         let (good, bad) = match answer {
             Answer::Right => (1.0, 0.0),
             Answer::Wrong | Answer::Missing => (0.0, 1.0),
@@ -104,12 +121,16 @@ impl Record {
         if answer != Answer::Silent {
             self.integrity.hear(good, bad, INTEGRITY_MEMORY);
         }
-        match answer {
-            Answer::Refused | Answer::Silent => self.answering.hear(0.0, 1.0, ANSWERING_MEMORY),
-            _ => self.answering.hear(1.0, 0.0, ANSWERING_MEMORY),
-        }
         self.audits += 1;
         self.failed += u64::from(answer != Answer::Right);
+    }
+
+    /// What it is worth that a share was not given, again and again, though
+    /// the node was asked and had time. One that answers most questions, and
+    /// others just then, is silent on this share: that is a refusal. One that
+    /// is slow with everything is slow.
+    pub fn silence(&self, answered_others: bool) -> Answer {
+        if answered_others && self.answering() >= ANSWERING_BELOW { Answer::Refused } else { Answer::Silent }
     }
 
     /// What is to be concluded, after what was before. A node that was

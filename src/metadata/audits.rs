@@ -13,17 +13,23 @@ use super::dialect::Lock;
 use super::nodes::{NodeRow, NodeState, find_number_locked};
 use super::segments::PiecePlace;
 use super::tx::{MetadataError, Operation, Row, Tx, params};
-use crate::audit::{Answer, Record, Verdict};
+use crate::audit::{Answer, Record, Verdict, held_back};
 use crate::types::{Incarnation, NodeId, PieceNumber, SegmentId, UnixMillis};
 
 /// Failures of one node that are kept: the latest.
 pub const FAILURES_MAX: u64 = 1000;
-/// Open questions of one node, at most: with so many it is asked no new ones.
+/// Open questions of one node, at most: with so many it is asked hardly any new
+/// ones, and those that it does not answer are not kept.
 pub const FOLLOW_UPS_MAX: u64 = 8;
 /// So many times a share is asked for before it counts that it is not given.
 const TRIES: u64 = 3;
 /// From one try to the next, at first; each time three times as long.
 const TRY_AGAIN_AFTER_MS: i64 = 10 * 60 * 1000;
+/// How the reason begins that audits give.
+const OURS: &str = "audits: ";
+/// Nodes that have a verdict and were audited within this time count when
+/// others are judged.
+const JUDGED_WITHIN_MS: u64 = 24 * 3600 * 1000;
 
 /// What asking for a share came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,7 +95,8 @@ pub struct AuditRecord {
     pub node: u32,
     /// The record.
     pub record: Record,
-    /// When it was audited last, by the database's clock.
+    /// When it answered last, rightly or not, by the database's clock; 0 if it
+    /// never did.
     pub audited: UnixMillis,
 }
 
@@ -100,6 +107,9 @@ pub struct AuditsRecorded {
     pub given_up: Vec<(SegmentId, PiecePlace)>,
     /// Nodes that stand otherwise now, and why.
     pub verdicts: Vec<(NodeId, Verdict, String)>,
+    /// Nodes whose record deserves this verdict by now, and that are spared
+    /// it, as too many others stand so.
+    pub held_back: Vec<(NodeId, Verdict)>,
 }
 
 /// Takes audits into the records of their nodes. Nodes that are no members
@@ -136,33 +146,69 @@ async fn record(
     recorded: &mut AuditsRecorded,
 ) -> Result<(), MetadataError> {
     let (now, number) = (tx.now().await?, row.number);
-    let mut record = read_record(tx, number).await?.map_or_else(Record::default, |known| known.record);
-    let mut failures = Vec::new();
+    let known = read_record(tx, number).await?;
+    let before = known.map_or_else(Record::default, |known| known.record);
+    let told = pieces.iter().any(|piece| matches!(piece.audited, Audited::Told(_)));
+    let answered = if told { now } else { known.map_or(UnixMillis(0), |known| known.audited) };
+    let (mut record, mut failures) = (before, Vec::new());
     for piece in pieces {
-        let answer = match piece.audited {
-            Audited::Told(answer) => Some(answer),
-            Audited::Declined => strike(tx, piece, Answer::Refused, now).await?,
-            Audited::Late => strike(tx, piece, Answer::Silent, now).await?,
-            Audited::Known(fault) => {
-                failures.extend(faults(piece, fault));
-                None
+        match piece.audited {
+            Audited::Known(fault) => failures.extend(faults(piece, fault)),
+            Audited::Told(answer) => {
+                match close(tx, piece).await? {
+                    0 => record.hear(answer),
+                    _ => record.settle(answer),
+                }
+                failures.extend(faults(piece, answer));
             }
-        };
-        let Some(answer) = answer else { continue };
-        close(tx, piece).await?;
-        record.hear(answer);
-        if matches!(answer, Answer::Refused | Answer::Silent) {
-            recorded.given_up.push((piece.segment, piece.place));
+            Audited::Declined | Audited::Late => match strike(tx, piece, now).await? {
+                Strike::Nothing => {}
+                Strike::First => record.leave_open(),
+                Strike::Last { before } => {
+                    close(tx, piece).await?;
+                    let silent = piece.audited == Audited::Late;
+                    let answer = if silent { record.silence(answered >= before) } else { Answer::Refused };
+                    record.settle(answer);
+                    recorded.given_up.push((piece.segment, piece.place));
+                    failures.extend(faults(piece, answer));
+                }
+            },
         }
-        failures.extend(faults(piece, answer));
     }
     keep(tx, number, &failures, now).await?;
-    write_record(tx, number, &record, now).await?;
-    let verdict = record.verdict(row.verdict);
+    write_record(tx, number, &record, answered).await?;
+    let deserved = record.verdict(row.verdict);
+    let verdict = brake(tx, &row, deserved, now).await?;
+    if verdict < deserved && before.verdict(row.verdict) < deserved {
+        recorded.held_back.push((row.node, deserved));
+    }
     if verdict != row.verdict {
         recorded.verdicts.extend(change(tx, &row, &record, verdict).await?);
     }
     Ok(())
+}
+
+/// A verdict as far as there is room for it beside those on other members.
+/// What a node has got already it keeps. Of processes that judge at the same
+/// moment each may take the last room: it is a brake and not a limit.
+async fn brake(tx: &mut Tx<'_>, row: &NodeRow, deserved: Verdict, now: UnixMillis) -> Result<Verdict, MetadataError> {
+    if deserved <= row.verdict {
+        return Ok(deserved);
+    }
+    let gone = NodeState::Gone as i64;
+    let members = tx.first("SELECT COUNT(*) FROM nodes WHERE state < ?1", params![gone]).await?;
+    let members = members.map_or(Ok(0), |row| row.u64(0))?;
+    let sql = "SELECT nodes.node_no, audits.record, nodes.verdict FROM nodes JOIN audits ON audits.node_no = nodes.node_no \
+               WHERE nodes.verdict > 0 AND nodes.state < ?1 AND nodes.node_no <> ?2";
+    let mut judged = Vec::new();
+    for other in tx.query(sql, params![gone, row.number]).await? {
+        // One that is empty, or away, is not audited any more.
+        if now.0.abs_diff(audit_record(&other)?.audited.0) <= JUDGED_WITHIN_MS {
+            judged.push(verdict_of(other.int(2)?)?);
+        }
+    }
+    let others = |verdict| judged.iter().filter(|judged| **judged >= verdict).count() as u64;
+    Ok(held_back(deserved, members, others).max(row.verdict))
 }
 
 /// What is to be kept of a piece: every share that was wrong, and the one that
@@ -175,43 +221,73 @@ fn faults(piece: &AuditedPiece, answer: Answer) -> Vec<(&AuditedPiece, u16, Answ
     faults
 }
 
-/// A share was not given: it is asked for again later, or that counts now.
-async fn strike(
-    tx: &mut Tx<'_>,
-    piece: &AuditedPiece,
-    last: Answer,
-    now: UnixMillis,
-) -> Result<Option<Answer>, MetadataError> {
-    let (PiecePlace { piece: number, node, incarnation }, id) = (piece.place, piece.segment.as_bytes());
-    let sql = "SELECT tries FROM audit_followups WHERE node_no = ?1 AND segment_id = ?2 AND piece = ?3 \
-               AND incarnation = ?4";
-    let known = tx.first(sql, params![node, id, u32::from(number.0), incarnation.0]).await?;
-    let tries = known.as_ref().map(|row| row.u64(0)).transpose()?.unwrap_or(0) + 1;
-    if tries >= TRIES {
-        return Ok(Some(last));
-    }
-    let due = now.0.saturating_add(TRY_AGAIN_AFTER_MS * 3_i64.pow(tries as u32 - 1));
-    if known.is_some() {
-        let sql = "UPDATE audit_followups SET tries = ?5, due_ms = ?6 WHERE node_no = ?1 AND segment_id = ?2 \
-                   AND piece = ?3 AND incarnation = ?4";
-        tx.execute(sql, params![node, id, u32::from(number.0), incarnation.0, tries, due]).await?;
-        return Ok(None);
-    }
-    let open = tx.first("SELECT COUNT(*) FROM audit_followups WHERE node_no = ?1", params![node]).await?;
-    if open.is_none_or(|row| row.u64(0).unwrap_or(0) < FOLLOW_UPS_MAX) {
-        let sql = "INSERT INTO audit_followups (node_no, segment_id, piece, incarnation, stripe, tries, due_ms) \
-                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
-        tx.execute(sql, params![node, id, u32::from(number.0), incarnation.0, u32::from(piece.stripe), tries, due])
-            .await?;
-    }
-    Ok(None)
+/// What it comes to that a share was not given.
+enum Strike {
+    /// It was known, or it was not the time to ask, or too many are open.
+    Nothing,
+    /// The question is open now.
+    First,
+    /// It was asked often enough. It had been asked before at that time.
+    Last {
+        /// By the database's clock.
+        before: UnixMillis,
+    },
 }
 
-/// The question has been answered.
-async fn close(tx: &mut Tx<'_>, piece: &AuditedPiece) -> Result<(), MetadataError> {
+/// After so many tries, so long until the next one.
+fn again_after_ms(tries: u64) -> i64 {
+    TRY_AGAIN_AFTER_MS * 3_i64.pow(tries as u32 - 1)
+}
+
+/// A share was not given: it is asked for again later, or that counts now.
+async fn strike(tx: &mut Tx<'_>, piece: &AuditedPiece, now: UnixMillis) -> Result<Strike, MetadataError> {
+    let (PiecePlace { piece: number, node, incarnation }, id) = (piece.place, piece.segment.as_bytes());
+    let sql = "SELECT tries, due_ms FROM audit_followups WHERE node_no = ?1 AND segment_id = ?2 AND piece = ?3 \
+               AND incarnation = ?4";
+    let Some(row) = tx.first(sql, params![node, id, u32::from(number.0), incarnation.0]).await? else {
+        return open(tx, piece, now).await;
+    };
+    let (tries, due) = (row.u64(0)?, UnixMillis(row.int(1)?));
+    // Asked again before its time, it says no more than it did.
+    if !is_due(due, now) {
+        return Ok(Strike::Nothing);
+    }
+    if tries + 1 >= TRIES {
+        return Ok(Strike::Last { before: UnixMillis(due.0.saturating_sub(again_after_ms(tries))) });
+    }
+    let due = now.0.saturating_add(again_after_ms(tries + 1));
+    let sql = "UPDATE audit_followups SET tries = ?5, due_ms = ?6 WHERE node_no = ?1 AND segment_id = ?2 \
+               AND piece = ?3 AND incarnation = ?4";
+    tx.execute(sql, params![node, id, u32::from(number.0), incarnation.0, tries + 1, due]).await?;
+    Ok(Strike::Nothing)
+}
+
+/// Opens a question, unless too many are open.
+async fn open(tx: &mut Tx<'_>, piece: &AuditedPiece, now: UnixMillis) -> Result<Strike, MetadataError> {
+    let PiecePlace { piece: number, node, incarnation } = piece.place;
+    let open = tx.first("SELECT COUNT(*) FROM audit_followups WHERE node_no = ?1", params![node]).await?;
+    if open.is_some_and(|row| row.u64(0).unwrap_or(0) >= FOLLOW_UPS_MAX) {
+        return Ok(Strike::Nothing);
+    }
+    let due = now.0.saturating_add(again_after_ms(1));
+    let sql = "INSERT INTO audit_followups (node_no, segment_id, piece, incarnation, stripe, tries, due_ms) \
+               VALUES (?1, ?2, ?3, ?4, ?5, 1, ?6)";
+    let (segment, stripe) = (piece.segment.as_bytes(), u32::from(piece.stripe));
+    tx.execute(sql, params![node, segment, u32::from(number.0), incarnation.0, stripe, due]).await?;
+    Ok(Strike::First)
+}
+
+/// Whether a question is to be asked again. What is due later than any can be
+/// was written before the clock was set back.
+fn is_due(due: UnixMillis, now: UnixMillis) -> bool {
+    due <= now || due.0 > now.0.saturating_add(2 * again_after_ms(TRIES - 1))
+}
+
+/// The question has been answered. Answers how many were open: one or none.
+async fn close(tx: &mut Tx<'_>, piece: &AuditedPiece) -> Result<usize, MetadataError> {
     let sql = "DELETE FROM audit_followups WHERE node_no = ?1 AND segment_id = ?2 AND piece = ?3 AND incarnation = ?4";
     let PiecePlace { piece: number, node, incarnation } = piece.place;
-    tx.execute(sql, params![node, piece.segment.as_bytes(), u32::from(number.0), incarnation.0]).await.map(drop)
+    tx.execute(sql, params![node, piece.segment.as_bytes(), u32::from(number.0), incarnation.0]).await
 }
 
 /// Keeps failures, and no more than the latest.
@@ -252,7 +328,7 @@ async fn change(
     verdict: Verdict,
 ) -> Result<Option<(NodeId, Verdict, String)>, MetadataError> {
     let (state, reason) = match verdict {
-        Verdict::Good if row.state == NodeState::Suspended => (NodeState::Active, None),
+        Verdict::Good if row.state == NodeState::Suspended && is_ours(row) => (NodeState::Active, None),
         Verdict::Suspended if row.state == NodeState::Active => (NodeState::Suspended, Some(sentence(record, verdict))),
         Verdict::Disqualified => {
             let state = if row.state == NodeState::Active { NodeState::Suspended } else { row.state };
@@ -266,6 +342,12 @@ async fn change(
     Ok(Some((row.node, verdict, reason.unwrap_or_default())))
 }
 
+/// Whether it is audits that say why a node stands as it does. Gateways of
+/// the version before suspend one without a word on its verdict.
+fn is_ours(row: &NodeRow) -> bool {
+    row.reason.as_ref().is_some_and(|reason| reason.starts_with(OURS))
+}
+
 /// Why, for people.
 fn sentence(record: &Record, verdict: Verdict) -> String {
     let Record { audits, failed, .. } = record;
@@ -275,7 +357,7 @@ fn sentence(record: &Record, verdict: Verdict) -> String {
         _ => "it is given no new pieces",
     };
     format!(
-        "audits: it failed {failed} of {audits}; of what it was given it seems to have {integrity:.1} %, and it answers \
+        "{OURS}it failed {failed} of {audits}; of what it was given it seems to have {integrity:.1} %, and it answers \
          {answering:.0} % of the questions: {consequence}"
     )
 }
@@ -400,7 +482,7 @@ impl Operation for ListFollowUps {
                    ORDER BY node_no, segment_id";
         let follow_up = |row: &Row| {
             let (segment, place) = (SegmentId::from_bytes(row.array(1)?), place(row, 2, row.u32(0)?)?);
-            Ok((FollowUp { segment, place, stripe: row.u32(4)? as u16 }, row.int(5)? <= now.0))
+            Ok((FollowUp { segment, place, stripe: row.u32(4)? as u16 }, is_due(UnixMillis(row.int(5)?), now)))
         };
         tx.query(sql, &[]).await?.iter().map(follow_up).collect()
     }

@@ -11,7 +11,7 @@
 
 use super::dialect::Lock;
 use super::tx::{MetadataError, Operation, Tx, params};
-use crate::types::Epoch;
+use crate::types::{Epoch, UnixMillis};
 
 /// Who holds a lease: random bytes, new at every start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +28,14 @@ pub struct Lease {
 
 /// Milliseconds of the database's clock for which a lease is good.
 const LEASE_MS: i64 = 10 * 60 * 1000;
+
+/// The times, `before` and `after` which a lease ends that has run out at `now`.
+/// One that is good for longer than any is was renewed before the clock was set
+/// back; its holder, if there is one, renews it within minutes, and until then
+/// its commits fail.
+pub(super) fn run_out(now: UnixMillis) -> (i64, i64) {
+    (now.0, now.0.saturating_add(2 * LEASE_MS))
+}
 
 /// Begins a lease at a new epoch.
 pub struct AcquireLease {

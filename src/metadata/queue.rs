@@ -9,11 +9,12 @@
 //! segment harmless is its claim (`repairs.rs`).
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 
 use super::dialect::Lock;
 use super::epochs::Holder;
 use super::segments::{PiecePlace, decode_pieces, encode_pieces};
-use super::tasks::{Task, holds};
+use super::tasks::{LATER_MS, Task, holds};
 use super::tx::{MetadataError, Operation, Row, Tx, params};
 use crate::types::{SegmentId, UnixMillis};
 
@@ -103,7 +104,7 @@ impl QueueRepairs {
         for row in &rows {
             let segment = SegmentId::from_bytes(row.array(0)?);
             let repair = wanted.remove(&segment);
-            if row.maybe_u64(6)?.is_some_and(|until| until as i64 > now.0) {
+            if row.maybe_u64(6)?.is_some_and(|until| taken_until(now).contains(&(until as i64))) {
                 continue;
             }
             match repair {
@@ -180,6 +181,12 @@ async fn remove(tx: &mut Tx<'_>, segments: &[SegmentId]) -> Result<(), MetadataE
     tx.execute(sql, params![&ids[..]]).await.map(drop)
 }
 
+/// The times until which a segment may be taken that is taken now. A later one
+/// was written before the clock was set back.
+fn taken_until(now: UnixMillis) -> RangeInclusive<i64> {
+    now.0.saturating_add(1)..=now.0.saturating_add(LATER_MS)
+}
+
 /// Takes the segments that are nearest to loss, of those that nobody has and
 /// this process has not tried in vain.
 pub struct TakeRepairs {
@@ -208,13 +215,15 @@ impl Operation for TakeRepairs {
     type Output = Vec<TakenRepair>;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Vec<TakenRepair>, MetadataError> {
-        let now = tx.now().await?.0;
-        let sql = "SELECT segment_id, lost, tried, margin FROM repairs WHERE (taken_until_ms IS NULL OR taken_until_ms <= ?1) \
+        let now = tx.now().await?;
+        let (first, last) = taken_until(now).into_inner();
+        let sql = "SELECT segment_id, lost, tried, margin FROM repairs \
+                   WHERE (taken_until_ms IS NULL OR taken_until_ms NOT BETWEEN ?1 AND ?4) \
                    AND (tried IS NULL OR instr(tried, ?2) = 0) ORDER BY hopeless, margin, need, steady LIMIT ?3";
-        let rows = tx.query_locked(Lock::Take, sql, params![now, &self.holder.0, self.limit]).await?;
+        let rows = tx.query_locked(Lock::Take, sql, params![first, &self.holder.0, self.limit, last]).await?;
         let taken: Vec<TakenRepair> = rows.iter().map(taken).collect::<Result<_, _>>()?;
         let segments: Vec<SegmentId> = taken.iter().map(|taken| taken.segment).collect();
-        set_taken(tx, &segments, self.holder, now.saturating_add_unsigned(self.for_ms)).await?;
+        set_taken(tx, &segments, self.holder, now.0.saturating_add_unsigned(self.for_ms)).await?;
         Ok(taken)
     }
 }
@@ -363,13 +372,14 @@ impl Operation for CountRepairs {
     type Output = RepairCounts;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<RepairCounts, MetadataError> {
-        let UnixMillis(now) = tx.now().await?;
+        let (first, last) = taken_until(tx.now().await?).into_inner();
         let sql = "SELECT COUNT(*), COUNT(CASE WHEN hopeless > 0 THEN 1 END), \
-                   COUNT(CASE WHEN taken_until_ms > ?1 THEN 1 END), \
-                   COUNT(CASE WHEN tried IS NULL AND (taken_until_ms IS NULL OR taken_until_ms <= ?1) THEN 1 END), \
+                   COUNT(CASE WHEN taken_until_ms BETWEEN ?1 AND ?3 THEN 1 END), \
+                   COUNT(CASE WHEN tried IS NULL \
+                   AND (taken_until_ms IS NULL OR taken_until_ms NOT BETWEEN ?1 AND ?3) THEN 1 END), \
                    COUNT(CASE WHEN (tried IS NULL OR instr(tried, ?2) = 0) \
-                   AND (taken_until_ms IS NULL OR taken_until_ms <= ?1) THEN 1 END) FROM repairs";
-        let row = tx.first(sql, params![now, &self.holder.0]).await?;
+                   AND (taken_until_ms IS NULL OR taken_until_ms NOT BETWEEN ?1 AND ?3) THEN 1 END) FROM repairs";
+        let row = tx.first(sql, params![first, &self.holder.0, last]).await?;
         let row = row.ok_or_else(|| MetadataError::Failed("no count".into()))?;
         let names = DONE.map(str::as_bytes);
         let sql = "SELECT value FROM counters WHERE name IN (SELECT value FROM rarray(?1)) ORDER BY name";

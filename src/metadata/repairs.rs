@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 
 use super::dialect::Lock;
-use super::epochs::{Lease, check};
+use super::epochs::{Lease, check, run_out};
 use super::nodes::{NodeRow, NodeState, find as find_node};
 use super::segments::{PiecePlace, SegmentRow, encode_pieces, find, segment_row};
 use super::standing::{ChangeNode, ChangeRefusal, NodeChange};
@@ -148,9 +148,9 @@ impl Operation for IsDrained {
         };
         // Leases that are being taken or renewed stand in the table after this.
         tx.counter("epoch", Lock::Change).await?;
-        let (epoch, now) = (row.u64(0)?, tx.now().await?);
-        let sql = "DELETE FROM leases WHERE oldest_epoch <= ?1 AND expires_ms < ?2";
-        tx.execute(sql, params![epoch, now]).await?;
+        let (epoch, (before, after)) = (row.u64(0)?, run_out(tx.now().await?));
+        let sql = "DELETE FROM leases WHERE oldest_epoch <= ?1 AND (expires_ms < ?2 OR expires_ms > ?3)";
+        tx.execute(sql, params![epoch, before, after]).await?;
         let sql = "SELECT 1 FROM leases WHERE oldest_epoch <= ?1 LIMIT 1";
         Ok(tx.first(sql, params![epoch]).await?.is_none().then_some(Epoch(epoch)))
     }

@@ -7,7 +7,7 @@
 //! already has found no list that names it (`checked`), whatever the clocks say.
 
 use super::dialect::Lock;
-use super::epochs::Holder;
+use super::epochs::{Holder, run_out};
 use super::garbage::{CondemnedPiece, ForgetCondemned, condemned_piece};
 use super::nodes::NodeState;
 use super::tx::{MetadataError, Operation, Tx, params};
@@ -29,10 +29,10 @@ impl Operation for OldestEpoch {
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Epoch, MetadataError> {
         // Leases that are being taken or renewed stand in the table after this.
         let newest = tx.counter("epoch", Lock::Change).await?;
-        let now = tx.now().await?;
+        let (before, after) = run_out(tx.now().await?);
         // Waits for commits under these leases, which keep them as they are.
-        let sql = "DELETE FROM leases WHERE expires_ms < ?1 AND holder <> ?2";
-        tx.execute(sql, params![now, &self.own.0]).await?;
+        let sql = "DELETE FROM leases WHERE (expires_ms < ?1 OR expires_ms > ?2) AND holder <> ?3";
+        tx.execute(sql, params![before, after, &self.own.0]).await?;
         let row = tx.first("SELECT oldest_epoch FROM leases ORDER BY oldest_epoch LIMIT 1", &[]).await?;
         Ok(Epoch(row.map_or(Ok(newest + 1), |row| row.u64(0))?))
     }

@@ -81,6 +81,7 @@ impl Operation for Elapse {
             "UPDATE condemned SET trashed_ms = trashed_ms - ?1",
             "UPDATE strays SET trashed_ms = trashed_ms - ?1",
             "UPDATE nodes SET reclaimed_ms = reclaimed_ms - ?1",
+            "UPDATE audit_followups SET due_ms = due_ms - ?1",
         ] {
             tx.execute(sql, params![self.0]).await?;
         }

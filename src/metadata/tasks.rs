@@ -8,6 +8,10 @@ use super::dialect::Lock;
 use super::epochs::Holder;
 use super::tx::{MetadataError, Operation, Tx, params};
 
+/// Who holds something for so much longer than it is held did so before the
+/// clock was set back: it is free.
+pub(super) const LATER_MS: i64 = 2 * 3600 * 1000;
+
 /// What one process at a time does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Task {
@@ -44,9 +48,11 @@ impl Operation for TakeTask {
     async fn run(&self, tx: &mut Tx<'_>) -> Result<bool, MetadataError> {
         let now = tx.now().await?.0;
         let until = now.saturating_add_unsigned(self.for_ms);
+        let never = until.saturating_add(LATER_MS);
         let sql = "INSERT INTO tasks (name, holder, expires_ms) VALUES (?1, ?2, ?3) ON CONFLICT (name) DO UPDATE \
-                   SET holder = ?2, expires_ms = ?3 WHERE tasks.holder = ?2 OR tasks.expires_ms <= ?4";
-        Ok(tx.execute(sql, params![self.task.name(), &self.holder.0, until, now]).await? == 1)
+                   SET holder = ?2, expires_ms = ?3 \
+                   WHERE tasks.holder = ?2 OR tasks.expires_ms <= ?4 OR tasks.expires_ms > ?5";
+        Ok(tx.execute(sql, params![self.task.name(), &self.holder.0, until, now, never]).await? == 1)
     }
 }
 

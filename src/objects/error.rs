@@ -158,7 +158,9 @@ impl From<TransferError> for ObjectError {
             }
             TransferError::Busy(_) => Self::Busy,
             TransferError::NotReady(_) => Self::Unavailable(error.to_string()),
-            TransferError::Unreadable { .. } => Self::Unreadable(error.to_string()),
+            TransferError::Unreadable { .. } | TransferError::TooFewShares { .. } => {
+                Self::Unreadable(error.to_string())
+            }
             TransferError::Corrupt { .. } => Self::Internal(error.to_string()),
             TransferError::Metadata(error) => error.into(),
             TransferError::Closing => Self::Unavailable(error.to_string()),

@@ -1,5 +1,7 @@
 //! Why a segment could not be moved.
 
+use std::collections::BTreeSet;
+
 use super::BudgetError;
 use crate::metadata::MetadataError;
 use crate::types::SegmentId;
@@ -31,6 +33,20 @@ pub enum TransferError {
         readable: usize,
         /// Pieces that are necessary.
         required: usize,
+    },
+    /// Fewer than `required` good shares of a stripe were found, and they were
+    /// looked for everywhere.
+    #[error("segment {segment}: {readable} of the {required} shares that a stripe takes are good")]
+    TooFewShares {
+        /// The segment.
+        segment: SegmentId,
+        /// Good shares of that stripe.
+        readable: usize,
+        /// Shares that are necessary.
+        required: usize,
+        /// The nodes, by number, that have answered for all of their piece:
+        /// more is not to be had from them.
+        answered: BTreeSet<u32>,
     },
     /// What is recorded of the segment makes no sense.
     #[error("segment {segment}: {reason}")]

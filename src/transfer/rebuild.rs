@@ -4,7 +4,7 @@
 //! that was computed is placed before the root over all data shares is the one
 //! that was recorded.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use futures_util::stream::{FuturesUnordered, StreamExt};
@@ -52,7 +52,7 @@ impl Transfer {
         let mut pieces = reader.copy_pieces(&numbers, avoid).await;
         let lost: Vec<PieceNumber> = numbers.into_iter().filter(|piece| !pieces.contains_key(piece)).collect();
         if !lost.is_empty() {
-            let sources = match reader.read_pieces(avoid).await {
+            let (sources, answered) = match reader.read_pieces(avoid).await {
                 Err(TransferError::Unreadable { .. }) => {
                     // Never more while some is held: two that wait for each other would wait for ever.
                     drop(reserved);
@@ -60,10 +60,11 @@ impl Transfer {
                     reserved = self.budget.pieces.reserve(reader.layout.piece_bytes() * held).await?;
                     reader.read_shares().await
                 }
-                pieces => Shares::of_pieces(pieces?),
+                pieces => (Shares::of_pieces(pieces?), BTreeSet::new()),
             };
             let computed = tokio::task::spawn_blocking(move || recompute(&reader, &sources, &lost));
-            pieces.extend(computed.await.map_err(|_| TransferError::Closing)??);
+            let computed = computed.await.map_err(|_| TransferError::Closing)?;
+            pieces.extend(computed.map_err(|error| beyond(error, answered))?);
         }
         let places = wanted
             .into_iter()
@@ -102,6 +103,16 @@ impl Transfer {
         let placed = std::mem::take(&mut placing.placed);
         placing.doubtful.retain(|place| !placed.contains(place));
         placed
+    }
+}
+
+/// That good shares were looked for on all nodes, of which these answered.
+fn beyond(error: TransferError, answered: BTreeSet<u32>) -> TransferError {
+    match error {
+        TransferError::Unreadable { segment, readable, required } => {
+            TransferError::TooFewShares { segment, readable, required, answered }
+        }
+        other => other,
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use super::FULL_PIECE_BYTES;
 use super::record::Record;
+use crate::audit::Verdict;
 use crate::metadata::{NodeRow, NodeState};
 use crate::placement::{Candidate, DomainFacts, domains, failure_domains};
 use crate::transport::NodeStatus;
@@ -143,6 +144,13 @@ impl TrustClock {
     }
 }
 
+/// Whether a node is given pieces. A gateway of the version before resumes one
+/// without a word on what audits have concluded, and what a disqualified node
+/// holds does not count: it would be made anew at once.
+fn takes_pieces(row: &NodeRow) -> bool {
+    row.state == NodeState::Active && row.verdict != Verdict::Disqualified
+}
+
 /// The nodes that were connected at some moment.
 #[derive(Default)]
 pub(super) struct Field {
@@ -166,7 +174,7 @@ impl Field {
             .collect();
         let candidates: Vec<Candidate> = members
             .iter()
-            .filter(|(known, free_bytes)| known.row.state == NodeState::Active && *free_bytes > 0)
+            .filter(|(known, free_bytes)| takes_pieces(&known.row) && *free_bytes > 0)
             .map(|&(known, free_bytes)| Candidate {
                 node: known.row.number,
                 domain: known.domain,
@@ -213,7 +221,7 @@ mod tests {
             seen_by: None,
             failing: false,
             damage: 0,
-            verdict: crate::audit::Verdict::Good,
+            verdict: Verdict::Good,
         }
     }
 
@@ -252,6 +260,15 @@ mod tests {
         assert_eq!(trust(vec![row(1, 400 * DAY_MS)]), 1.0, "all are new");
         let old = NodeRow { seen: Some(UnixMillis(400 * DAY_MS)), ..row(1, 0) };
         assert_eq!(trust(vec![old]), TRUST_MIN);
+    }
+
+    #[test]
+    fn whom_audits_have_disqualified_takes_nothing_whoever_resumed_it() {
+        let stands = |state, verdict| takes_pieces(&NodeRow { state, verdict, ..row(1, 0) });
+        assert!(stands(NodeState::Active, Verdict::Good));
+        assert!(stands(NodeState::Active, Verdict::Suspended), "the operator's word");
+        assert!(!stands(NodeState::Active, Verdict::Disqualified));
+        assert!(!stands(NodeState::Suspended, Verdict::Good));
     }
 
     #[test]

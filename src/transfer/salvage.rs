@@ -3,7 +3,7 @@
 //! one share in a hundred changed everywhere, more pieces have a bad share than
 //! a segment can spare, and yet nearly every stripe can be read.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use bytes::Bytes;
@@ -13,12 +13,19 @@ use tokio::time::{Duration, timeout};
 use super::TransferError;
 use super::read::SegmentReader;
 use crate::metadata::PiecePlace;
+use crate::transport::NodeError;
 
 /// The longest that all that is left of a segment may take to be read.
 const READING: Duration = Duration::from_secs(120);
 
 /// Good shares by piece and stripe, each with its MAC.
 pub(super) struct Shares(BTreeMap<u16, Vec<Option<Bytes>>>);
+
+/// Whether this is all that a node has of what it was asked for. Any other
+/// failure passes, and says nothing of what it has.
+fn is_answer<T>(given: &Result<T, NodeError>) -> bool {
+    matches!(given, Ok(_) | Err(NodeError::Missing | NodeError::Damaged(_) | NodeError::Unfit(_)))
+}
 
 impl Shares {
     /// Those of whole pieces.
@@ -37,11 +44,15 @@ impl Shares {
 }
 
 impl SegmentReader {
-    /// All good shares that can be had, of all pieces.
-    pub(super) async fn read_shares(&self) -> Shares {
+    /// All good shares that can be had, of all pieces, and the nodes that have
+    /// answered for all that they were asked for.
+    pub(super) async fn read_shares(&self) -> (Shares, BTreeSet<u32>) {
         let fleet = &self.transfer.fleet;
-        let places = self.row.pieces.iter().filter(|place| fleet.is_readable(place.node));
-        let parts = places.flat_map(|place| self.parts().into_iter().map(|part| (*place, part)));
+        let places: Vec<_> = self.row.pieces.iter().filter(|place| fleet.is_readable(place.node)).collect();
+        let mut unanswered: Vec<u32> =
+            places.iter().flat_map(|place| self.parts().into_iter().map(|_| place.node)).collect();
+        let asked: BTreeSet<u32> = unanswered.iter().copied().collect();
+        let parts = places.into_iter().flat_map(|place| self.parts().into_iter().map(|part| (*place, part)));
         let ask = |(place, part): (PiecePlace, Range<u16>)| async move {
             (place, part.clone(), self.shares(place, part).await)
         };
@@ -49,6 +60,11 @@ impl SegmentReader {
         let mut shares: BTreeMap<u16, Vec<Option<Bytes>>> = BTreeMap::new();
         let all = async {
             while let Some((place, part, records)) = running.next().await {
+                if is_answer(&records)
+                    && let Some(at) = unanswered.iter().position(|node| *node == place.node)
+                {
+                    unanswered.swap_remove(at);
+                }
                 let held =
                     shares.entry(place.piece.0).or_insert_with(|| vec![None; usize::from(self.layout.stripes())]);
                 for (stripe, record) in part.zip(records.unwrap_or_default()) {
@@ -57,7 +73,7 @@ impl SegmentReader {
             }
         };
         let _ = timeout(READING, all).await;
-        Shares(shares)
+        (Shares(shares), asked.into_iter().filter(|node| !unanswered.contains(node)).collect())
     }
 
     /// The ciphertext of a range, each stripe by itself.
@@ -76,5 +92,21 @@ impl SegmentReader {
     /// Whether a range has more than one stripe.
     pub(super) fn has_stripes(&self, range: &Range<u32>) -> bool {
         self.layout.stripes_for(range.clone()).len() > 1
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_share_or_its_loss_is_an_answer() {
+        let failed = |error: NodeError| is_answer::<()>(&Err(error));
+        assert!(is_answer(&Ok(())) && failed(NodeError::Missing) && failed(NodeError::Damaged("a spot".to_owned())));
+        assert!(
+            !failed(NodeError::Timeout)
+                && !failed(NodeError::Offline)
+                && !failed(NodeError::Refused("busy".to_owned()))
+        );
     }
 }

@@ -21,8 +21,8 @@ pub(super) struct Census {
     scheme: Scheme,
     /// Each node's chance to be lost within a day.
     hazards: HashMap<u32, f64>,
-    /// Segments of which good shares were looked for in vain, and on which
-    /// nodes.
+    /// Segments of which good shares were looked for in vain, and the nodes
+    /// that have answered. Any other may still have some.
     beyond: Beyond,
     /// The nodes that are to be emptied.
     pub(super) draining: Vec<NodeRow>,

@@ -246,8 +246,8 @@ impl HealthLoop {
         }
         self.recount();
         self.walk.changed |= ended.done;
-        for (segment, asked) in &ended.beyond {
-            self.watch.set_beyond(*segment, asked.clone());
+        for (segment, answered) in &ended.beyond {
+            self.watch.set_beyond(*segment, answered.clone());
         }
         for (node, moved) in &ended.moved {
             let mut report = self.watch.report();

@@ -41,7 +41,7 @@ pub(super) enum Outcome {
     NoNodes,
     /// Too few good shares are left on the nodes that are connected.
     Beyond {
-        /// Those nodes.
+        /// Those of them that have answered for their piece.
         asked: BTreeSet<u32>,
         /// Good shares of the stripe of which there are too few.
         readable: usize,
@@ -82,8 +82,8 @@ impl Repairer {
         let placed = match wanted.is_empty() {
             true => Vec::new(),
             false => match self.transfer.rebuild(&row, wanted, claim, guard.epoch(), &plan.avoid).await {
-                Err(TransferError::Unreadable { readable, .. }) => {
-                    return Ok(Outcome::Beyond { asked: census.connected_of(&row), readable });
+                Err(TransferError::TooFewShares { readable, answered, .. }) => {
+                    return Ok(Outcome::Beyond { asked: answered, readable });
                 }
                 placed => placed?,
             },

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 
 use super::audit::Tally;
 use super::presence::Presence;
@@ -114,7 +115,7 @@ struct Shared {
     /// Nodes that another process is connected to.
     elsewhere: Mutex<BTreeSet<u32>>,
     /// Segments of which good shares were looked for in vain.
-    beyond: Mutex<Beyond>,
+    beyond: Mutex<InVain>,
     tally: Mutex<Tally>,
     thorough_tally: Mutex<Tally>,
     /// Whether what was known of damage before this process is known again.
@@ -122,11 +123,31 @@ struct Shared {
 }
 
 /// Segments of which too few good shares were found, each with the nodes that
-/// had been asked.
+/// had answered.
 pub(super) type Beyond = HashMap<SegmentId, BTreeSet<u32>>;
 
 /// Such segments that are remembered, at most.
 const BEYOND_MAX: usize = 100_000;
+/// For how long: what a disk did not give once it may give another time.
+const BEYOND_FOR: Duration = Duration::from_secs(3600);
+
+/// The same, each with when that was.
+#[derive(Default)]
+struct InVain(HashMap<SegmentId, (Instant, BTreeSet<u32>)>);
+
+impl InVain {
+    fn note(&mut self, segment: SegmentId, answered: BTreeSet<u32>, now: Instant) {
+        self.0.retain(|_, (noted, _)| now.duration_since(*noted) < BEYOND_FOR);
+        if self.0.len() < BEYOND_MAX {
+            self.0.insert(segment, (now, answered));
+        }
+    }
+
+    fn at(&self, now: Instant) -> Beyond {
+        let fresh = self.0.iter().filter(|(_, (noted, _))| now.duration_since(*noted) < BEYOND_FOR);
+        fresh.map(|(segment, (_, answered))| (*segment, answered.clone())).collect()
+    }
+}
 
 /// Pieces that are known to be lost or changed, by the number of their node:
 /// as the nodes say, and as their inventories show.
@@ -249,18 +270,19 @@ impl HealthWatch {
         self.0.failing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Of a segment too few good shares were found, though these nodes were
-    /// asked.
-    pub(super) fn set_beyond(&self, segment: SegmentId, asked: BTreeSet<u32>) {
-        let mut beyond = self.0.beyond.lock().unwrap_or_else(PoisonError::into_inner);
-        if beyond.len() < BEYOND_MAX {
-            beyond.insert(segment, asked);
-        }
+    fn in_vain(&self) -> MutexGuard<'_, InVain> {
+        self.0.beyond.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Segments of which too few good shares were found.
+    /// Of a segment too few good shares were found, though these nodes have
+    /// answered for their pieces.
+    pub(super) fn set_beyond(&self, segment: SegmentId, answered: BTreeSet<u32>) {
+        self.in_vain().note(segment, answered, Instant::now());
+    }
+
+    /// Segments of which too few good shares were found lately.
     pub(super) fn beyond(&self) -> Beyond {
-        self.0.beyond.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.in_vain().at(Instant::now())
     }
 
     /// What audits by this process have found: of shares that were drawn, or
@@ -358,6 +380,17 @@ mod tests {
         other.set_compared(one.compared().clone());
         other.suspect(7, start(1));
         assert_eq!(*other.suspects(), BTreeMap::from([(8, start(3))]), "also what is heard of later");
+    }
+
+    #[test]
+    fn that_nothing_was_found_holds_for_an_hour() {
+        let (mut in_vain, now, minute) = (InVain::default(), Instant::now(), Duration::from_secs(60));
+        let (one, other) = (SegmentId::from_bytes([1; 16]), SegmentId::from_bytes([2; 16]));
+        in_vain.note(one, BTreeSet::from([7]), now);
+        assert_eq!(in_vain.at(now + 59 * minute), Beyond::from([(one, BTreeSet::from([7]))]));
+        assert!(in_vain.at(now + 60 * minute).is_empty(), "its nodes are asked again");
+        in_vain.note(other, BTreeSet::new(), now + 61 * minute);
+        assert_eq!(in_vain.0.len(), 1);
     }
 
     #[test]

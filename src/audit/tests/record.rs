@@ -78,6 +78,55 @@ fn one_that_refuses_half_of_its_shares_is_found() {
     assert!(audits.is_some());
 }
 
+/// How a node stands at worst whose first answer fails to come with this
+/// chance, and the second and third with that. It answers others meanwhile.
+fn worst(silent: f64, silent_again: f64, seed: u64) -> Verdict {
+    let (mut dice, mut record, mut now) = (SmallRng::seed_from_u64(seed), Record::default(), Verdict::Good);
+    (0..10_000)
+        .map(|_| {
+            let mut falls_silent = |chance| dice.random::<f64>() < chance;
+            if !falls_silent(silent) {
+                record.hear(Answer::Right);
+            } else {
+                record.leave_open();
+                let never = falls_silent(silent_again) && falls_silent(silent_again);
+                record.settle(if never { record.silence(true) } else { Answer::Right });
+            }
+            now = record.verdict(now);
+            now
+        })
+        .max()
+        .unwrap()
+}
+
+#[test]
+fn who_is_silent_on_what_it_has_lost_is_found() {
+    for (lost, verdict) in [(0.15, Verdict::Suspended), (0.2, Verdict::Disqualified), (0.35, Verdict::Disqualified)] {
+        let found = (0..50).filter(|seed| worst(lost, 1.0, *seed) >= verdict).count();
+        assert_eq!(found, 50, "{lost}");
+    }
+    assert!((0..50).all(|seed| worst(0.6, 1.0, seed) >= Verdict::Suspended), "one that gives hardly anything");
+}
+
+#[test]
+fn who_is_slow_with_everything_is_never_disqualified() {
+    for slow in 1..20 {
+        let slow = f64::from(slow) / 20.0;
+        assert!((0..20).all(|seed| worst(slow, slow, seed) < Verdict::Disqualified), "{slow}");
+    }
+    assert_eq!(worst(0.1, 0.1, 1), Verdict::Good);
+}
+
+#[test]
+fn one_stall_is_no_verdict() {
+    let mut record = Record::default();
+    (0..8).for_each(|_| record.leave_open());
+    assert_eq!(record.verdict(Verdict::Good), Verdict::Good, "as many as are kept open");
+    let mut dead = Record::default();
+    (0..20).for_each(|_| dead.hear(dead.silence(false)));
+    assert!(dead.integrity() == 1.0 && dead.silence(true) == Answer::Silent);
+}
+
 #[test]
 fn a_verdict_against_a_node_is_not_forgotten() {
     let mut record = Record::default();

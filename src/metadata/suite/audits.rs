@@ -1,7 +1,9 @@
 //! Records of audits, verdicts, and questions that were left open.
 
+use super::Elapse;
 use super::volunteers::{change, id, join};
 use crate::audit::{Answer, Verdict};
+use crate::metadata::tx::{Tx, params};
 use crate::metadata::*;
 use crate::types::{Incarnation, PieceNumber, SegmentId};
 
@@ -59,6 +61,20 @@ pub(super) async fn failures_are_kept_share_by_share(metadata: Metadata) {
     metadata.close().await;
 }
 
+/// Suspends a node as a gateway of the version before does.
+struct SuspendAsBefore {
+    node: u32,
+}
+
+impl Operation for SuspendAsBefore {
+    type Output = ();
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<(), MetadataError> {
+        let sql = "UPDATE nodes SET state = 2, reason = 'too loud' WHERE node_no = ?1";
+        tx.execute(sql, params![self.node]).await.map(drop)
+    }
+}
+
 pub(super) async fn verdicts_follow_from_the_record(metadata: Metadata) {
     for node in 1..=3 {
         join(&metadata, node).await;
@@ -93,6 +109,18 @@ pub(super) async fn verdicts_follow_from_the_record(metadata: Metadata) {
     assert_eq!(row(&metadata, 2).await.verdict, Verdict::Good);
     told(&metadata, 2, Answer::Right, 500).await;
     assert_eq!(row(&metadata, 2).await.state, NodeState::Suspended);
+    // Also by a gateway of the version before, which knows of no verdicts.
+    for node in [1, 2] {
+        change(&metadata, node, NodeChange::Resume).await.unwrap();
+        told(&metadata, node.into(), Answer::Missing, 16).await;
+    }
+    metadata.write(SuspendAsBefore { node: 1 }).await.unwrap();
+    for node in [1, 2] {
+        told(&metadata, node, Answer::Right, 500).await;
+    }
+    let stands = async |node| (row(&metadata, node).await.state, row(&metadata, node).await.verdict);
+    assert_eq!(stands(1).await, (NodeState::Suspended, Verdict::Good));
+    assert_eq!(stands(2).await, (NodeState::Active, Verdict::Good));
     // A node that drains goes on draining, and its pieces do not count.
     change(&metadata, 3, NodeChange::Drain).await.unwrap();
     told(&metadata, 3, Answer::Wrong, 40).await;
@@ -103,16 +131,67 @@ pub(super) async fn verdicts_follow_from_the_record(metadata: Metadata) {
     metadata.close().await;
 }
 
+/// As where the database was set back: it names pieces that nobody has.
+pub(super) async fn few_are_judged_when_all_fail_at_once(metadata: Metadata) {
+    for node in 1..=12 {
+        join(&metadata, node).await;
+    }
+    let all = async |times| {
+        let mut spared = 0;
+        for node in 1..=12 {
+            spared += told(&metadata, node, Answer::Missing, times).await.held_back.len();
+        }
+        spared
+    };
+    let standing = async |verdict| {
+        let rows = metadata.read(ListNodes).await.unwrap();
+        rows.iter().filter(|row| (row.state, row.verdict) == verdict).count()
+    };
+    let (spared_good, suspended, lost) = (
+        (NodeState::Active, Verdict::Good),
+        (NodeState::Suspended, Verdict::Suspended),
+        (NodeState::Suspended, Verdict::Disqualified),
+    );
+    assert_eq!(all(16).await, 8, "who is spared is named");
+    assert_eq!((standing(suspended).await, standing(spared_good).await), (4, 8), "a third takes no pieces");
+    assert_eq!(all(1).await, 0, "once");
+    assert_eq!(all(20).await, 10);
+    assert_eq!((standing(lost).await, standing(suspended).await, standing(spared_good).await), (2, 2, 8));
+    // One whose turn it would be is judged once others are taken back.
+    change(&metadata, 1, NodeChange::Resume).await.unwrap();
+    let recorded = told(&metadata, 9, Answer::Missing, 1).await;
+    assert_eq!(recorded.verdicts[0].1, Verdict::Disqualified);
+    metadata.close().await;
+}
+
 pub(super) async fn open_questions_are_asked_again(metadata: Metadata) {
     join(&metadata, 1).await;
     let open = async || metadata.read(ListFollowUps).await.unwrap();
     let audits = async || metadata.read(ListAudits).await.unwrap().first().map_or(0, |audit| audit.record.audits);
-    assert_eq!(record(&metadata, vec![piece(1, 1, Audited::Late)]).await, AuditsRecorded::default());
+    let ask = async |audited| record(&metadata, vec![piece(1, 1, audited)]).await;
+    let minutes = async |count: i64| metadata.write(Elapse(count * 60_000)).await.unwrap();
+    assert_eq!(ask(Audited::Late).await, AuditsRecorded::default());
     let questions = open().await;
     assert_eq!((questions.len(), questions[0].0.stripe, questions[0].1), (1, 7, false), "not at once");
     assert_eq!(audits().await, 0, "nothing counts yet");
-    record(&metadata, vec![piece(1, 1, Audited::Declined)]).await;
+    // The clock was a year ahead when that was written.
+    let year = 365 * 24 * 60;
+    minutes(-year).await;
+    assert!(open().await[0].1, "it is asked now and not in a year");
+    minutes(year).await;
+    // However often it is asked meanwhile: one stall is one silence.
+    for _ in 0..3 {
+        minutes(3).await;
+        assert_eq!(ask(Audited::Late).await, AuditsRecorded::default());
+        assert!(!open().await[0].1);
+    }
+    minutes(2).await;
+    assert!(open().await[0].1, "after ten minutes it is time");
+    ask(Audited::Declined).await;
     assert_eq!((open().await.len(), audits().await), (1, 0));
+    minutes(20).await;
+    assert_eq!(ask(Audited::Late).await, AuditsRecorded::default(), "the third time is half an hour later");
+    minutes(11).await;
     let recorded = record(&metadata, vec![piece(1, 1, Audited::Late)]).await;
     assert_eq!(recorded.given_up, [(SegmentId::from_bytes([1; 16]), piece(1, 1, Audited::Late).place)]);
     assert_eq!((open().await, audits().await), (vec![], 1), "the third time it does");
@@ -128,6 +207,25 @@ pub(super) async fn open_questions_are_asked_again(metadata: Metadata) {
     let questions = open().await.into_iter().map(|(question, _)| question).collect();
     metadata.write(DropFollowUps { questions }).await.unwrap();
     assert_eq!(open().await, []);
+    metadata.close().await;
+}
+
+/// Silence on one share while others are answered is a refusal.
+pub(super) async fn silence_on_one_share_is_a_refusal(metadata: Metadata) {
+    join(&metadata, 1).await;
+    join(&metadata, 2).await;
+    let minutes = async |count: i64| metadata.write(Elapse(count * 60_000)).await.unwrap();
+    for after in [11, 31, 0] {
+        record(&metadata, vec![piece(1, 1, Audited::Late), piece(2, 1, Audited::Late)]).await;
+        record(&metadata, vec![piece(1, 9, Audited::Told(Answer::Right))]).await;
+        minutes(after).await;
+    }
+    let fault = async |node| metadata.read(ListAuditFailures { node }).await.unwrap()[0].fault;
+    assert_eq!((fault(1).await, fault(2).await), (Answer::Refused, Answer::Silent));
+    let audits = metadata.read(ListAudits).await.unwrap();
+    let integrity: Vec<bool> = audits.iter().map(|audit| audit.record.integrity() < 1.0).collect();
+    assert_eq!(integrity, [true, false]);
+    assert_eq!(audits[1].audited.0, 0, "it has answered nothing");
     metadata.close().await;
 }
 

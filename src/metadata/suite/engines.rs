@@ -90,7 +90,9 @@ on_every_engine! {
     a_node_that_goes_back_is_noticed: volunteers::a_node_that_goes_back_is_noticed;
     failures_are_kept_share_by_share: audits::failures_are_kept_share_by_share;
     verdicts_follow_from_the_record: audits::verdicts_follow_from_the_record;
+    few_are_judged_when_all_fail_at_once: audits::few_are_judged_when_all_fail_at_once;
     open_questions_are_asked_again: audits::open_questions_are_asked_again;
+    silence_on_one_share_is_a_refusal: audits::silence_on_one_share_is_a_refusal;
     workers_that_audit_at_once_add_up: audits::workers_that_audit_at_once_add_up;
     doors_are_known_for_a_while: volunteers::doors_are_known_for_a_while;
     a_task_is_one_process_s_until_its_lease_is_over: shared::a_task_is_one_process_s_until_its_lease_is_over;

@@ -3,7 +3,7 @@
 
 use rand::Rng;
 
-use super::{Model, NODES, PIECES, placed, volunteers};
+use super::{Elapse, Model, NODES, PIECES, placed, volunteers};
 use crate::metadata::*;
 use crate::types::{BucketName, Epoch, Incarnation, ObjectHeaders, ObjectKey, PieceNumber, SegmentId, UnixMillis};
 
@@ -217,6 +217,9 @@ pub(super) async fn a_node_is_drained_when_no_upload_can_reach_it(metadata: Meta
     metadata.write(RenewLease { holder: late, oldest: None }).await.unwrap();
     let again = drained().await.unwrap().unwrap();
     assert!(again > first);
+    // A lease that was taken while the clock was a year ahead, by a process that died.
+    metadata.write(Elapse(-365 * 24 * 3_600_000)).await.unwrap();
+    assert_eq!(drained().await.unwrap(), Some(again));
     let condemn = async |segment| {
         let place = PiecePlace { piece: PieceNumber(0), node: 1, incarnation: Incarnation(1) };
         let piece = CondemnedPiece { segment: SegmentId::from_bytes([segment; 16]), place };

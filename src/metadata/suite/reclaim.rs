@@ -29,6 +29,13 @@ pub(super) async fn the_oldest_leased_epoch_comes_first(metadata: Metadata) {
     assert!(matches!(renewed, Err(MetadataError::LeaseLost)), "{renewed:?}");
     metadata.write(ReleaseLease { holder: OWN }).await.unwrap();
     assert_eq!(oldest().await, Epoch(4));
+    // One that was taken while the clock was a year ahead ends nothing for a year.
+    metadata.write(AcquireLease { holder: other }).await.unwrap();
+    assert_eq!(oldest().await, Epoch(4));
+    metadata.write(Elapse(-365 * 24 * HOUR_MS)).await.unwrap();
+    assert_eq!(oldest().await, Epoch(5));
+    let lost = metadata.write(RenewLease { holder: other, oldest: None }).await;
+    assert!(matches!(lost, Err(MetadataError::LeaseLost)), "and nothing is committed under it");
 }
 
 /// A stray is purged after its time and after somebody has looked again.

@@ -10,6 +10,7 @@ const ONE: Holder = Holder([1; 16]);
 const OTHER: Holder = Holder([2; 16]);
 /// Longer than any test.
 const LONG_MS: u64 = 3_600_000;
+const YEAR_MS: u64 = 365 * 24 * LONG_MS;
 
 fn id(number: u8) -> SegmentId {
     SegmentId::from_bytes([number; 16])
@@ -41,6 +42,9 @@ pub(super) async fn a_task_is_one_process_s_until_its_lease_is_over(metadata: Me
     assert!(!take(&metadata, ONE, LONG_MS).await, "it has nothing to give back");
     metadata.write(ReleaseTask { task: Task::Health, holder: OTHER }).await.unwrap();
     assert!(take(&metadata, ONE, LONG_MS).await);
+    // Its process took it while the clock was a year ahead, and died.
+    assert!(take(&metadata, ONE, YEAR_MS).await);
+    assert!(take(&metadata, OTHER, LONG_MS).await && !take(&metadata, ONE, LONG_MS).await);
     metadata.close().await;
 }
 
@@ -116,6 +120,11 @@ pub(super) async fn what_a_dead_process_had_taken_comes_back(metadata: Metadata)
     assert_eq!(counts(&metadata, ONE).await.taken, 2);
     finish(&metadata, OTHER, &found[0], RepairEnd::Over).await;
     assert_eq!(counts(&metadata, ONE).await.waiting, 1);
+    // So does what was taken while the clock was a year ahead.
+    metadata.write(renew(ONE, 1, YEAR_MS)).await.unwrap();
+    assert_eq!((counts(&metadata, ONE).await.taken, counts(&metadata, ONE).await.free), (0, 1));
+    metadata.write(renew(ONE, 1, LONG_MS)).await.unwrap();
+    assert_eq!(counts(&metadata, ONE).await.taken, 1);
     // A process that ends gives its own back, and one that starts frees all.
     metadata.write(renew(ONE, 1, 0)).await.unwrap();
     assert_eq!(segments(&next(&metadata, OTHER, 9, LONG_MS).await), [id(1)]);

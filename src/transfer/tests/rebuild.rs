@@ -80,6 +80,22 @@ async fn what_is_not_the_recorded_segment_is_not_placed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn of_a_node_that_was_busy_nobody_says_that_it_has_nothing_left() {
+    let world = World::new(9, "4/5/8/8").await;
+    let row = world.store(&ciphertext(700_000, 7)).await.unwrap();
+    let (gone, busy, lying) = (&row.pieces[..4], row.pieces[4], row.pieces[5]);
+    gone.iter().for_each(|place| world.puppet(place.node).pieces.lock().unwrap().clear());
+    world.puppet(busy.node).set(Manner::Busy);
+    world.puppet(lying.node).set(Manner::Lying);
+    let node = world.transfer.choose_for_repair(&row, 1, &[])[0];
+    let wanted = vec![(PieceNumber(0), node)];
+    let refused = world.transfer.rebuild(&row, wanted, Incarnation(2), Epoch(2), &[]).await;
+    let Err(TransferError::TooFewShares { answered, required: 4, .. }) = refused else { panic!("{refused:?}") };
+    let all = row.pieces.iter().map(|place| place.node).filter(|node| *node != busy.node);
+    assert_eq!(answered, all.collect());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_piece_that_cannot_be_placed_is_left_out() {
     let world = World::new(11, "4/5/8/8").await;
     let row = world.store(&ciphertext(700_000, 7)).await.unwrap();

@@ -39,12 +39,14 @@ pub(super) enum Manner {
     Lying,
     /// Takes no more.
     Full,
+    /// Gives nothing now.
+    Busy,
     /// Does not dial.
     Away,
 }
 
 impl Manner {
-    const ALL: [Self; 6] = [Self::Good, Self::Stalled, Self::Slow, Self::Lying, Self::Full, Self::Away];
+    const ALL: [Self; 7] = [Self::Good, Self::Stalled, Self::Slow, Self::Lying, Self::Full, Self::Busy, Self::Away];
 }
 
 /// Longer than a machine stands still, and no longer than a door waits for progress.
@@ -239,6 +241,7 @@ impl Puppet {
                 self.pieces.lock().unwrap().insert(id, body);
                 (StatusCode::CREATED, Bytes::new())
             }
+            Request::Get { .. } if manner == Manner::Busy => refuse(ErrorKind::Busy),
             Request::Get { id, range } => {
                 self.gets.fetch_add(1, Relaxed);
                 let Some(piece) = self.pieces.lock().unwrap().get(&id).cloned() else {

@@ -1,6 +1,7 @@
 //! Asks one node for shares of one piece, and makes of its answer what may be
 //! concluded.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tokio::time::timeout;
@@ -10,11 +11,13 @@ use crate::audit::Answer;
 use crate::metadata::{Audited, AuditedPiece, MetadataError, PiecePlace, RecordAudits, RecordDamage, SegmentRow};
 use crate::transfer::SegmentReader;
 use crate::transport::NodeError;
+use crate::types::{PieceId, SegmentId};
 
 /// How long a node may take for some shares of a piece.
 const ANSWER_TIME: Duration = Duration::from_secs(30);
 
 /// What asking for some shares of a piece came to.
+#[derive(Debug, PartialEq, Eq)]
 pub(super) enum Asked {
     /// For each share, whether it is what had been stored.
     Shares(Vec<bool>),
@@ -22,25 +25,35 @@ pub(super) enum Asked {
     Missing,
     /// It is connected and declined.
     Declined,
-    /// It is connected and did not answer in time.
+    /// It was connected, and no answer came in time, or none before the line
+    /// broke or it said that it is closing.
     Late,
-    /// It is not connected: no audit at all.
+    /// It was not connected when it was to be asked: no audit at all.
     Away,
+}
+
+impl Asked {
+    /// What an answer is worth of a node that was connected when it was asked.
+    /// One that goes just then has left the question open: else whoever lost
+    /// everything would only have to hang up.
+    fn of(answer: Result<Vec<bool>, NodeError>) -> Self {
+        match answer {
+            Ok(right) => Self::Shares(right),
+            Err(NodeError::Missing | NodeError::Damaged(_) | NodeError::Unfit(_)) => Self::Missing,
+            Err(NodeError::Timeout | NodeError::Offline | NodeError::Broken(_)) => Self::Late,
+            Err(_) => Self::Declined,
+        }
+    }
 }
 
 impl Scene {
     /// Asks for some shares.
     pub(super) async fn ask(&self, reader: &SegmentReader, place: PiecePlace, stripes: std::ops::Range<u16>) -> Asked {
-        let asked = timeout(ANSWER_TIME, reader.audit(place, stripes)).await.unwrap_or(Err(NodeError::Timeout));
-        match asked {
-            Ok(right) => Asked::Shares(right),
-            Err(NodeError::Missing | NodeError::Damaged(_) | NodeError::Unfit(_)) => Asked::Missing,
-            Err(NodeError::Offline) => Asked::Away,
-            Err(NodeError::Timeout) => Asked::Late,
-            // A node that goes away in the middle of its answer is away.
-            Err(_) if !self.transfer.fleet().is_connected(place.node) => Asked::Away,
-            Err(_) => Asked::Declined,
+        if !self.transfer.fleet().is_connected(place.node) {
+            return Asked::Away;
         }
+        let answer = timeout(ANSWER_TIME, reader.audit(place, stripes)).await;
+        Asked::of(answer.unwrap_or(Err(NodeError::Timeout)))
     }
 
     /// Whether others give right shares of the segment. If none does although
@@ -77,18 +90,31 @@ impl Scene {
         for (node, verdict, why) in &recorded.verdicts {
             tracing::warn!(%node, ?verdict, "what audits conclude of a node has changed: {why}");
         }
+        for (node, verdict) in &recorded.held_back {
+            tracing::error!(%node, ?verdict, "audits spare a node what its record deserves: so many nodes fail at once \
+                that it may be the database that is wrong");
+        }
         if !recorded.verdicts.is_empty() {
             self.transfer.fleet().refresh(&self.metadata).await?;
             self.watch.wake();
         }
         lost.extend(recorded.given_up);
-        let mut news = false;
+        self.record_lost(lost).await
+    }
+
+    /// Adds to what is known to be lost, node by node. Answers whether any of
+    /// it is news.
+    async fn record_lost(&self, lost: Vec<(SegmentId, PiecePlace)>) -> Result<bool, MetadataError> {
+        let mut by_node: BTreeMap<u32, Vec<PieceId>> = BTreeMap::new();
         for (segment, place) in lost {
-            let Some(id) = self.transfer.piece_id(segment, &place) else { continue };
-            let pieces = self.watch.add_damaged(place.node, [id]);
+            by_node.entry(place.node).or_default().extend(self.transfer.piece_id(segment, &place));
+        }
+        let mut news = false;
+        for (node, pieces) in by_node {
+            let pieces = self.watch.add_damaged(node, pieces);
             if !pieces.is_empty() {
                 news = true;
-                self.metadata.write(RecordDamage { node: place.node, pieces }).await?;
+                self.metadata.write(RecordDamage { node, pieces }).await?;
             }
         }
         Ok(news)
@@ -98,3 +124,7 @@ impl Scene {
 fn is_lost(piece: &AuditedPiece) -> bool {
     !piece.wrong.is_empty() || matches!(piece.audited, Audited::Told(Answer::Wrong | Answer::Missing))
 }
+
+#[cfg(test)]
+#[path = "tests/inspect.rs"]
+mod tests;

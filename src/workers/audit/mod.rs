@@ -6,8 +6,11 @@
 //! What is drawn and what may be concluded stands in the room `audit`, which is
 //! pure; here nodes are asked, and what they answered is written down.
 
+mod asking;
 mod inspect;
+mod line;
 mod observer;
+mod queue;
 mod tally;
 
 pub(super) use observer::Auditor;

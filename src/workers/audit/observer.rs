@@ -2,35 +2,29 @@
 //! ended; in a thorough pass, asks for all of them at once.
 
 use std::collections::{BTreeMap, HashSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use futures_util::stream::{self, StreamExt};
-use tokio::time::Instant;
 
 use super::super::observer::{Observer, Scene, Wish};
 use super::super::report::Losses;
 use super::super::task::Keeper;
-use super::super::tranquil::Tranquilizer;
+use super::asking::{Waiting, ask_waiting, lock};
 use super::inspect::Asked;
+use super::line::without_our_outage;
 use crate::audit::{Answer, Draw, Sampler};
 use crate::metadata::{
-    Audited, AuditedPiece, DropFollowUps, FindSegments, FollowUp, ListFollowUps, MetadataError, PiecePlace, SegmentRow,
+    Audited, AuditedPiece, FOLLOW_UPS_MAX, FollowUp, ListFollowUps, MetadataError, PiecePlace, SegmentRow,
 };
 use crate::segment::Layout;
 use crate::transfer::SegmentReader;
 use crate::types::SegmentId;
 
-/// Shares that are asked for at once, and pieces in a thorough pass.
+/// Pieces that a thorough pass asks for at once.
 const AT_ONCE: usize = 8;
-/// Questions that wait at most: with more, no new ones are drawn.
-const WAITING_MAX: usize = 100_000;
 /// So many pieces of one node without an answer, and a thorough pass asks it
 /// for no more: each would take as long as it may.
 const UNANSWERED_MAX: u64 = 5;
-
-/// Questions that wait to be asked.
-type Waiting = Arc<Mutex<Vec<FollowUp>>>;
 
 /// Audits. Its draws survive neither the process nor the loss of the walk, and
 /// need not: the next pass draws others. What was asked is in the database.
@@ -48,10 +42,6 @@ pub(in crate::workers) struct Auditor {
 struct Thorough {
     /// Pieces in a row that each node has left unanswered.
     unanswered: BTreeMap<u32, u64>,
-}
-
-fn lock(waiting: &Waiting) -> MutexGuard<'_, Vec<FollowUp>> {
-    waiting.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[async_trait]
@@ -82,11 +72,8 @@ impl Observer for Auditor {
 
     async fn end(&mut self, scene: &Scene) -> Result<Wish, MetadataError> {
         let draws = self.sampler.take().map(Sampler::draws).unwrap_or_default();
-        let questions = questions(scene, if scene.thorough { Vec::new() } else { draws }).await?;
-        let mut waiting = lock(&self.waiting);
-        let room = WAITING_MAX.saturating_sub(waiting.len());
-        waiting.extend(questions.into_iter().take(room));
-        if !waiting.is_empty() && self.asking.as_ref().is_none_or(Keeper::has_ended) {
+        self.add(scene, if scene.thorough { Vec::new() } else { draws }).await?;
+        if !lock(&self.waiting).is_empty() && self.asking.as_ref().is_none_or(Keeper::has_ended) {
             self.asking = Some(Keeper::begin(ask_waiting(scene.clone(), self.waiting.clone())));
         }
         Ok(Wish::default())
@@ -107,89 +94,30 @@ fn is_known(scene: &Scene, losses: &Losses, segment: SegmentId, place: &PiecePla
     losses.concern(place.node) && id().is_some_and(|id| losses.contain(place.node, &id))
 }
 
-/// What is to be asked: open questions that are due, and what was drawn of
-/// nodes that have not left too many open.
-async fn questions(scene: &Scene, draws: Vec<Draw<(SegmentId, PiecePlace)>>) -> Result<Vec<FollowUp>, MetadataError> {
-    let follow_ups = scene.metadata.read(ListFollowUps).await?;
-    let contained: HashSet<u32> = follow_ups.iter().map(|(question, _)| question.place.node).collect();
-    let due = follow_ups.into_iter().filter(|(_, due)| *due).map(|(question, _)| question);
-    let drawn = draws.into_iter().filter(|draw| !contained.contains(&draw.node));
-    let drawn = drawn.map(|Draw { piece: (segment, place), stripe, .. }| FollowUp { segment, place, stripe });
-    Ok(due.chain(drawn).collect())
+/// Of nodes that have left as many questions open as are kept, one draw each:
+/// it shows whether they answer anything meanwhile. All of the others. `open`
+/// names the node of every open question.
+fn contained<P>(draws: Vec<Draw<P>>, open: impl Iterator<Item = u32>) -> Vec<Draw<P>> {
+    let (mut counts, mut drawn) = (BTreeMap::<u32, u64>::new(), HashSet::new());
+    open.for_each(|node| *counts.entry(node).or_default() += 1);
+    let is_full = |node| counts.get(&node).is_some_and(|count| *count >= FOLLOW_UPS_MAX);
+    draws.into_iter().filter(|draw| drawn.insert(draw.node) || !is_full(draw.node)).collect()
 }
 
-/// Asks until nothing waits, a few at a time, and yields after each few.
-async fn ask_waiting(scene: Scene, waiting: Waiting) {
-    let tranquil = Tranquilizer::new(scene.transfer.budget().clone());
-    loop {
-        let begun = Instant::now();
-        let batch: Vec<FollowUp> = {
-            let mut waiting = lock(&waiting);
-            let rest = waiting.len().saturating_sub(AT_ONCE);
-            waiting.split_off(rest)
-        };
-        if batch.is_empty() {
-            return;
-        }
-        match ask_some(&scene, batch).await {
-            Ok(true) => scene.watch.wake(),
-            Ok(false) => {}
-            Err(error) => tracing::debug!(%error, "audits could not be recorded; others are drawn in the next pass"),
-        }
-        tranquil.rest(begun.elapsed()).await;
+impl Auditor {
+    /// Open questions that are due wait to be asked, and what was drawn.
+    async fn add(&self, scene: &Scene, draws: Vec<Draw<(SegmentId, PiecePlace)>>) -> Result<(), MetadataError> {
+        let follow_ups = scene.metadata.read(ListFollowUps).await?;
+        let drawn = contained(draws, follow_ups.iter().map(|(question, _)| question.place.node)).into_iter();
+        let drawn = drawn.map(|Draw { piece: (segment, place), stripe, .. }| FollowUp { segment, place, stripe });
+        let due = follow_ups.into_iter().filter(|(_, due)| *due).map(|(question, _)| question);
+        lock(&self.waiting).extend(due, drawn);
+        Ok(())
     }
-}
-
-async fn ask_some(scene: &Scene, batch: Vec<FollowUp>) -> Result<bool, MetadataError> {
-    let segments = batch.iter().map(|question| question.segment).collect();
-    let rows = scene.metadata.read(FindSegments { segments }).await?;
-    let row_of = |question: &FollowUp| {
-        let row = rows.iter().find(|row| row.segment == question.segment)?;
-        row.pieces.contains(&question.place).then_some(row)
-    };
-    let (there, gone): (Vec<_>, Vec<_>) = batch.into_iter().partition(|question| row_of(question).is_some());
-    if !gone.is_empty() {
-        scene.metadata.write(DropFollowUps { questions: gone }).await?;
-    }
-    let asked = there.iter().filter_map(|question| Some(ask_one(scene, row_of(question)?, question)));
-    let pieces: Vec<Option<AuditedPiece>> = futures_util::future::join_all(asked).await;
-    scene.record(without_our_outage(pieces.into_iter().flatten().collect())).await
-}
-
-/// Where most of several nodes answer too late at once, it is our own line or
-/// machine, and nobody's silence counts.
-fn without_our_outage(mut pieces: Vec<AuditedPiece>) -> Vec<AuditedPiece> {
-    let is_late = |piece: &AuditedPiece| piece.audited == Audited::Late;
-    let late = pieces.iter().filter(|piece| is_late(piece)).count();
-    if late > 1 && 2 * late > pieces.len() {
-        pieces.retain(|piece| !is_late(piece));
-    }
-    pieces
-}
-
-/// One share from one node. None if it is away.
-async fn ask_one(scene: &Scene, row: &SegmentRow, question: &FollowUp) -> Option<AuditedPiece> {
-    let FollowUp { segment, place, stripe } = *question;
-    let reader = SegmentReader::new(scene.transfer.clone(), row.clone()).ok()?;
-    let asked = scene.ask(&reader, place, stripe..stripe + 1).await;
-    let (audited, wrong) = match &asked {
-        Asked::Away => {
-            count(scene, place, &asked);
-            return None;
-        }
-        Asked::Shares(right) if right[0] => (Audited::Told(Answer::Right), Vec::new()),
-        Asked::Shares(_) if !scene.others_are_right(&reader, row, place).await => return None,
-        Asked::Shares(_) => (Audited::Told(Answer::Wrong), vec![stripe]),
-        Asked::Missing => (Audited::Told(Answer::Missing), Vec::new()),
-        Asked::Declined => (Audited::Declined, Vec::new()),
-        Asked::Late => (Audited::Late, Vec::new()),
-    };
-    count(scene, place, &asked);
-    Some(AuditedPiece { segment, place, stripe, audited, wrong })
 }
 
 /// Adds to what was found at a node.
-fn count(scene: &Scene, place: PiecePlace, asked: &Asked) {
+pub(super) fn count(scene: &Scene, place: PiecePlace, asked: &Asked) {
     let mut tally = scene.watch.tally(scene.thorough);
     let node = tally.of(place.node);
     match asked {
@@ -211,7 +139,8 @@ impl Auditor {
     /// Asks for every share of these segments. Answers whether any piece was
     /// not known to be lost.
     async fn ask_all(&mut self, scene: &Scene, rows: &[SegmentRow]) -> Result<bool, MetadataError> {
-        let mut found = false;
+        let mut pieces = Vec::new();
+        let losses = scene.watch.losses();
         for row in rows {
             let Ok(reader) = SegmentReader::new(scene.transfer.clone(), row.clone()) else { continue };
             let places = row.pieces.clone();
@@ -226,16 +155,16 @@ impl Auditor {
                 continue;
             }
             asked.iter().for_each(|(place, asked)| self.note(scene, *place, asked));
-            let losses = scene.watch.losses();
             let piece = |(place, asked)| {
                 let piece = whole(scene, row.segment, place, asked)?;
                 let known = is_known(scene, &losses, row.segment, &place);
                 Some(if known { AuditedPiece { audited: Audited::Known(Answer::Wrong), ..piece } } else { piece })
             };
-            let pieces = asked.into_iter().filter_map(piece);
-            found |= scene.record(without_our_outage(pieces.collect())).await?;
+            pieces.extend(without_our_outage(asked.into_iter().filter_map(piece).collect()));
         }
-        Ok(found)
+        // What is known of a node is added to in place while nobody holds a copy.
+        drop(losses);
+        scene.record(pieces).await
     }
 
     fn note(&mut self, scene: &Scene, place: PiecePlace, asked: &Asked) {
@@ -301,3 +230,7 @@ fn whole(scene: &Scene, segment: SegmentId, place: PiecePlace, asked: Asked) -> 
     };
     Some(AuditedPiece { segment, place, stripe, audited, wrong })
 }
+
+#[cfg(test)]
+#[path = "tests/observer.rs"]
+mod tests;
