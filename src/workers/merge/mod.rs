@@ -26,6 +26,7 @@ pub(super) use self::sparse::Sparse;
 use super::report::HealthWatch;
 use super::tranquil::Tranquilizer;
 use super::{Step, Worker};
+use crate::env::Shutdown;
 use crate::metadata::{
     CondemnOrphans, FindPlaces, FindSegments, Metadata, MetadataError, MoveStreams, ScanStreams, StreamPlace,
 };
@@ -78,6 +79,15 @@ impl MergeWorker {
     ) -> Self {
         candidates.serve();
         Self { metadata, transfer, epochs, candidates, watch, looked: None }
+    }
+
+    /// Merges until the order to stop. That cuts it off wherever it is, which
+    /// leaves what a kill would leave: a run may take hours.
+    pub async fn run(self, shutdown: Shutdown) {
+        tokio::select! {
+            () = shutdown.requested() => {}
+            () = super::run(self, shutdown.clone()) => {}
+        }
     }
 
     /// Yields to users.
