@@ -157,9 +157,34 @@ async fn a_merge_that_is_cut_off_leaves_the_old_or_the_new() {
         let _ = tokio::time::timeout(Duration::from_millis(patience_ms), merge.step()).await;
         town.check().await;
     }
-    town.merge(&mut merge).await;
-    assert_eq!(town.segments().await.len(), 1);
+    let begun = Instant::now();
+    while town.segments().await.len() > 1 {
+        assert!(begun.elapsed() < SOON, "it does not go on");
+        town.merge(&mut merge).await;
+    }
     town.check().await;
+    town.close().await;
+}
+
+/// The others beside it merge.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_segment_that_cannot_be_read_stays_alone() {
+    let mut town = Town::new(4, "2/2/3/4").await;
+    town.put_small(12).await;
+    // Of one of them every node has lost its piece.
+    let lost = town.segments().await.remove(5);
+    for place in &lost.pieces {
+        let id = town.transfer.piece_id(lost.segment, place).unwrap();
+        let node = town.nodes[place.node as usize - 1].id;
+        town.door.nodes().trash(node, &[id]).await.unwrap();
+        town.door.nodes().purge(node, &[id]).await.unwrap();
+    }
+    let mut merge = town.merger();
+    town.merge(&mut merge).await;
+    let left = town.segments().await;
+    assert_eq!(left.len(), 2);
+    assert!(left.iter().any(|row| row.segment == lost.segment));
+    assert_eq!(town.report().segments_merged, 11);
     town.close().await;
 }
 
