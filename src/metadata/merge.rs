@@ -126,25 +126,38 @@ impl MoveStreams {
 /// Removes segments that no stream lies in, and condemns their pieces. A
 /// segment is used from the commit on that brings it, or never: who has seen it
 /// and then all streams knows. One that has changed since it was seen stays.
-/// Answers how many went.
+///
+/// So does one whose row counts bytes that are used. Who has walked the streams
+/// may have seen another state than this transaction does: of a server that has
+/// failed over since, or of a database that was set back.
 pub struct CondemnOrphans {
     /// The segments, as they were seen.
     pub segments: Vec<(SegmentId, Revision)>,
 }
 
-impl Operation for CondemnOrphans {
-    type Output = usize;
+/// What became of segments in which no stream was seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Orphans {
+    /// They were removed.
+    pub gone: usize,
+    /// They stay, since their rows say that streams lie in them.
+    pub doubtful: usize,
+}
 
-    async fn run(&self, tx: &mut Tx<'_>) -> Result<usize, MetadataError> {
+impl Operation for CondemnOrphans {
+    type Output = Orphans;
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<Orphans, MetadataError> {
         let seen: BTreeMap<SegmentId, Revision> = self.segments.iter().copied().collect();
         let ids: Vec<SegmentId> = seen.keys().copied().collect();
         let mut rows = segments::find_locked(tx, Lock::Change, &ids).await?;
         rows.retain(|row| seen.get(&row.segment) == Some(&row.revision));
+        let (rows, doubtful): (Vec<_>, Vec<_>) = rows.into_iter().partition(|row| row.live_bytes == 0);
         let gone: Vec<&[u8]> = rows.iter().map(|row| &row.segment.as_bytes()[..]).collect();
         let sql = "DELETE FROM segments WHERE segment_id IN (SELECT value FROM rarray(?1))";
         tx.execute(sql, params![&gone[..]]).await?;
         let pieces: Vec<_> = rows.into_iter().map(|row| (row.segment, row.pieces)).collect();
         super::garbage::condemn(tx, &pieces).await?;
-        Ok(pieces.len())
+        Ok(Orphans { gone: pieces.len(), doubtful: doubtful.len() })
     }
 }

@@ -123,16 +123,19 @@ async fn condemned_pieces(metadata: &Metadata, segment: SegmentId) -> Vec<PieceN
     pieces
 }
 
-/// What no stream lies in goes, unless it has changed since it was seen.
+/// What no stream lies in goes, unless it has changed since it was seen, or its
+/// row says that one does: whoever saw none saw another state of the database.
 pub(super) async fn orphans_go_as_they_were_seen(metadata: Metadata) {
     let (_, used, pieces) = one_segment(&metadata).await;
     let row = metadata.read(FindSegments { segments: vec![used] }).await.unwrap().remove(0);
     let orphan = SegmentId::from_bytes([8; 16]);
-    metadata.write(super::Orphan(NewSegment { segment: orphan, ..row })).await.unwrap();
-    let condemn = |revision| CondemnOrphans { segments: vec![(orphan, Revision(revision))] };
-    assert_eq!(metadata.write(condemn(2)).await.unwrap(), 0);
-    assert_eq!(metadata.write(condemn(1)).await.unwrap(), 1);
-    assert_eq!(metadata.write(condemn(1)).await.unwrap(), 0);
+    metadata.write(super::Orphan(NewSegment { segment: orphan, ..row.clone() })).await.unwrap();
+    let condemn = |revision| CondemnOrphans { segments: vec![(orphan, Revision(revision)), (used, row.revision)] };
+    let outcome = |gone| Orphans { gone, doubtful: 1 };
+    assert_eq!(metadata.write(condemn(2)).await.unwrap(), outcome(0));
+    assert_eq!(metadata.write(condemn(1)).await.unwrap(), outcome(1));
+    assert_eq!(metadata.write(condemn(1)).await.unwrap(), outcome(0));
     assert_eq!(condemned_pieces(&metadata, orphan).await.len(), pieces.len());
-    assert_eq!(metadata.read(ScanSegments { after: None, limit: 10 }).await.unwrap().len(), 1);
+    assert_eq!(condemned_pieces(&metadata, used).await, []);
+    assert_eq!(metadata.read(ScanSegments { after: None, limit: 10 }).await.unwrap(), [row]);
 }

@@ -32,7 +32,7 @@ use super::tranquil::Tranquilizer;
 use super::{Step, Worker};
 use crate::env::Shutdown;
 use crate::metadata::{
-    CondemnOrphans, FindPlaces, FindSegments, Metadata, MetadataError, MoveStreams, ScanStreams, StreamPlace,
+    CondemnOrphans, FindPlaces, FindSegments, Metadata, MetadataError, MoveStreams, Orphans, ScanStreams, StreamPlace,
 };
 use crate::objects::Epochs;
 use crate::transfer::{Plan, SegmentReader, Transfer, TransferError};
@@ -166,10 +166,15 @@ impl MergeWorker {
     async fn condemn(&self, seen: Seen) -> Result<(), MetadataError> {
         let orphans: Vec<_> = seen.all.into_iter().collect();
         for segments in orphans.chunks(ORPHANS_AT_ONCE) {
-            let gone = self.metadata.write(CondemnOrphans { segments: segments.to_vec() }).await?;
+            let Orphans { gone, doubtful } =
+                self.metadata.write(CondemnOrphans { segments: segments.to_vec() }).await?;
             if gone > 0 {
                 tracing::warn!(segments = gone, "segments that no stream lies in were removed");
                 self.watch.report().segments_orphaned += gone as u64;
+            }
+            if doubtful > 0 {
+                let segments = doubtful;
+                tracing::warn!(segments, "segments stay in which no stream was found: they are counted as used");
             }
         }
         Ok(())
