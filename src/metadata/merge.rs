@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use super::dialect::Lock;
 use super::epochs::{Lease, check};
+use super::garbage::{CondemnPieces, CondemnedPiece};
 use super::segments::{self, NewSegment};
 use super::streams::{Extent, decode_extents, encode_extents};
 use super::tx::{MetadataError, Operation, Row, Tx, params};
@@ -70,7 +71,8 @@ impl Operation for FindPlaces {
 /// goes, and its pieces are condemned.
 ///
 /// A stream that is gone, or has moved since it was read, stays as it is; if
-/// none is left, the new segment is not kept and its pieces are condemned.
+/// none is left, the new segment is not kept and its pieces are condemned,
+/// except those that a list names.
 /// Answers how many have moved.
 pub struct MoveStreams {
     /// The new segment.
@@ -100,8 +102,10 @@ impl Operation for MoveStreams {
             taken.extend(extents.iter().filter(|extent| extent.segment == self.segment.segment).copied());
         }
         if taken.is_empty() {
-            let pieces = self.segment.pieces.clone();
-            super::garbage::condemn(tx, &[(self.segment.segment, pieces)]).await?;
+            let segment = self.segment.segment;
+            let pieces = self.segment.pieces.iter().map(|place| CondemnedPiece { segment, place: *place }).collect();
+            // Spares them if they have moved there already, and this is the second time.
+            CondemnPieces { pieces }.run(tx).await?;
             return Ok(0);
         }
         self.write(tx, &kept).await?;

@@ -96,6 +96,8 @@ pub(super) async fn streams_move_or_stay(metadata: Metadata) {
         MoveStreams { segment, streams, lease }
     };
     assert_eq!(metadata.write(to(2)).await.unwrap(), 1);
+    assert_eq!(metadata.write(to(2)).await.unwrap(), 0, "it lies there by now");
+    assert_eq!(condemned_pieces(&metadata, SegmentId::from_bytes([2; 16])).await, [], "it is in use");
     assert_eq!(metadata.write(to(3)).await.unwrap(), 0, "it lies elsewhere by now");
     let segments = metadata.read(ScanSegments { after: None, limit: 10 }).await.unwrap();
     assert_eq!(segments.iter().map(|row| row.segment).collect::<Vec<_>>(), [SegmentId::from_bytes([2; 16])]);
