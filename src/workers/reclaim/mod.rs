@@ -7,22 +7,21 @@
 //! the side, and the next comparison begins when that is over.
 
 mod ask;
+mod choose;
 pub(super) mod round;
 
 use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use self::ask::ask_all;
+use self::choose::{NODES_AT_ONCE, Turns};
 use self::round::{Round, Subject};
 use super::observer::{Observer, Scene, Wish};
 use crate::metadata::{ForgetDeparted, Holder, MetadataError, NodesToCompare, SegmentRow};
 
-/// Nodes that are compared in one pass, and pieces on them, about: a filter
-/// takes ten bits for each.
-const NODES_AT_ONCE: u32 = 32;
-const PIECES_AT_ONCE: u64 = 50_000_000;
 /// Rows of departed nodes that are forgotten at once.
 const DEPARTED_AT_ONCE: u32 = 5000;
 
@@ -32,13 +31,14 @@ pub(super) struct Reclaim {
     own: Holder,
     /// How often each node is compared.
     every: Duration,
+    turns: Turns,
     round: Option<Round>,
     asking: Option<JoinHandle<()>>,
 }
 
 impl Reclaim {
     pub(super) fn new(own: Holder, every: Duration) -> Self {
-        Self { own, every, round: None, asking: None }
+        Self { own, every, turns: Turns::default(), round: None, asking: None }
     }
 
     /// Whether nodes are being asked.
@@ -46,27 +46,21 @@ impl Reclaim {
         self.asking.as_ref().is_some_and(|asking| !asking.is_finished())
     }
 
-    /// The nodes that are due and connected to this process.
-    async fn subjects(&self, scene: &Scene) -> Result<Vec<Subject>, MetadataError> {
+    /// Of the nodes that are due and connected to this process, those whose
+    /// turn it is.
+    async fn subjects(&mut self, scene: &Scene) -> Result<Vec<Subject>, MetadataError> {
         let fleet = scene.transfer.fleet();
         let nodes = fleet.connected().into_iter().collect();
-        let (older_than_ms, limit) = match scene.asked {
-            true => (0, u32::MAX),
+        let (older_than_ms, most) = match scene.asked {
+            true => (0, usize::MAX),
             false => (self.every.as_millis() as u64, NODES_AT_ONCE),
         };
-        let due = scene.metadata.read(NodesToCompare { nodes, older_than_ms, limit }).await?;
-        let (mut subjects, mut room) = (Vec::new(), PIECES_AT_ONCE);
-        for number in due {
-            let Some(node) = fleet.node_id(number) else { continue };
-            let Some(status) = fleet.nodes().status(node) else { continue };
-            let pieces = status.usage.pieces;
-            if pieces > room && !subjects.is_empty() {
-                break;
-            }
-            room = room.saturating_sub(pieces);
-            subjects.push(Subject { number, node, pieces });
-        }
-        Ok(subjects)
+        let due = scene.metadata.read(NodesToCompare { nodes, older_than_ms }).await?;
+        let subject = |number| {
+            let node = fleet.node_id(number)?;
+            Some(Subject { number, node, pieces: fleet.nodes().status(node)?.usage.pieces })
+        };
+        Ok(self.turns.choose(due.into_iter().filter_map(subject).collect(), most, Instant::now()))
     }
 }
 
