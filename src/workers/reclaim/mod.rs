@@ -6,7 +6,7 @@
 //! Nothing here waits for a node while the walk goes on: nodes are asked on
 //! the side, and the next comparison begins when that is over.
 
-mod ask;
+pub(super) mod ask;
 mod choose;
 pub(super) mod round;
 
@@ -16,10 +16,11 @@ use async_trait::async_trait;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use self::ask::ask_all;
+use self::ask::{Asking, Bookmarks, Sum};
 use self::choose::{NODES_AT_ONCE, Turns};
 use self::round::{Round, Subject};
 use super::observer::{Observer, Scene, Wish};
+use super::report::HealthWatch;
 use crate::metadata::{ForgetDeparted, Holder, MetadataError, NodesToCompare, SegmentRow};
 
 /// Rows of departed nodes that are forgotten at once.
@@ -32,13 +33,38 @@ pub(super) struct Reclaim {
     /// How often each node is compared.
     every: Duration,
     turns: Turns,
+    bookmarks: Bookmarks,
     round: Option<Round>,
-    asking: Option<JoinHandle<()>>,
+    pub(super) asking: Option<JoinHandle<()>>,
+}
+
+/// Shows that nodes are being compared, until it is dropped.
+struct Comparing(HealthWatch);
+
+impl Comparing {
+    fn begin(watch: HealthWatch) -> Self {
+        watch.report().comparing += 1;
+        Self(watch)
+    }
+
+    fn tell(&self, sum: &Sum) {
+        let mut report = self.0.report();
+        report.pieces_condemned += sum.condemned;
+        report.bytes_condemned += sum.bytes;
+        report.pieces_restored += sum.restored;
+    }
+}
+
+impl Drop for Comparing {
+    fn drop(&mut self) {
+        let mut report = self.0.report();
+        report.comparing = report.comparing.saturating_sub(1);
+    }
 }
 
 impl Reclaim {
     pub(super) fn new(own: Holder, every: Duration) -> Self {
-        Self { own, every, turns: Turns::default(), round: None, asking: None }
+        Self { own, every, turns: Turns::default(), bookmarks: Bookmarks::default(), round: None, asking: None }
     }
 
     /// Whether nodes are being asked.
@@ -70,8 +96,11 @@ impl Observer for Reclaim {
     async fn begin(&mut self, scene: &Scene) -> Result<(), MetadataError> {
         self.round = None;
         match self.asking.take() {
-            // Who waits for this pass waits for this, too.
-            Some(asking) if scene.asked => drop(asking.await),
+            // Who waits for this pass waits for a comparison that begins with it.
+            Some(asking) if scene.asked => {
+                asking.abort();
+                drop(asking.await);
+            }
             Some(asking) if !asking.is_finished() => {
                 self.asking = Some(asking);
                 return Ok(());
@@ -98,17 +127,10 @@ impl Observer for Reclaim {
 
     async fn end(&mut self, scene: &Scene) -> Result<Wish, MetadataError> {
         if let Some(round) = self.round.take() {
-            let scene = scene.clone();
-            scene.watch.report().comparing += 1;
-            self.asking = Some(tokio::spawn(async move {
-                let nodes = scene.transfer.fleet().nodes().clone();
-                let sum = ask_all(round, &scene.metadata, &nodes).await;
-                let mut report = scene.watch.report();
-                report.pieces_condemned += sum.condemned;
-                report.bytes_condemned += sum.bytes;
-                report.pieces_restored += sum.restored;
-                report.comparing = report.comparing.saturating_sub(1);
-            }));
+            let nodes = scene.transfer.fleet().nodes().clone();
+            let asking = Asking::new(round, scene.metadata.clone(), nodes, self.bookmarks.clone());
+            let comparing = Comparing::begin(scene.watch.clone());
+            self.asking = Some(tokio::spawn(asking.run(move |sum| comparing.tell(&sum))));
         }
         Ok(Wish::default())
     }

@@ -9,6 +9,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use crate::metadata::{
     CheckStrays, CondemnStrays, CondemnedOf, CondemnedPiece, Holder, MarkReclaimed, Metadata, MetadataError,
@@ -51,7 +52,7 @@ struct Compared {
     node: NodeId,
     known: Known,
     dead: HashMap<PieceId, Dead>,
-    strays: usize,
+    strays: AtomicUsize,
     /// Pieces that are condemned and that a list names.
     mistaken: Vec<PieceId>,
 }
@@ -126,7 +127,7 @@ impl Round {
         let mut filter = PieceFilter::new(gone.len() as u64, !salt);
         gone.iter().for_each(|id| filter.insert(id));
         let named = PieceFilter::new(pieces.saturating_add(pieces / 8 + SLACK), salt);
-        Ok(Compared { node: key, known: Known { named, dead: filter }, dead, strays, mistaken: Vec::new() })
+        Ok(Compared { node: key, known: Known { named, dead: filter }, dead, strays: strays.into(), mistaken: Vec::new() })
     }
 
     /// Nothing of this epoch or a later one is condemned.
@@ -188,19 +189,19 @@ impl Round {
     /// Judges a page of a node's answer. What does not contradict what is known,
     /// it had no reason to say.
     pub(in crate::workers) async fn hear(
-        &mut self,
+        &self,
         metadata: &Metadata,
         node: u32,
         answer: &[InventoryEntry],
     ) -> Result<Found, MetadataError> {
         let mut found = Found::default();
         let before = self.before;
-        let Some(compared) = self.nodes.get_mut(&node) else { return Ok(found) };
+        let Some(compared) = self.nodes.get(&node) else { return Ok(found) };
         let is_so = |entry: &&InventoryEntry| compared.known.contradicts(entry, before);
         let (restore, strays): (Vec<&InventoryEntry>, Vec<&InventoryEntry>) =
             answer.iter().filter(is_so).partition(|entry| compared.known.named.contains(&entry.id));
         found.restore = restore.into_iter().map(|entry| entry.id).collect();
-        let room = STRAYS_MAX.saturating_sub(compared.strays);
+        let room = STRAYS_MAX.saturating_sub(compared.strays.load(Relaxed));
         if strays.len() > room {
             tracing::warn!(
                 node,
@@ -209,7 +210,7 @@ impl Round {
             );
         }
         for strays in strays[..room.min(strays.len())].chunks(ROWS as usize) {
-            compared.strays += strays.len();
+            compared.strays.fetch_add(strays.len(), Relaxed);
             let pieces = strays.iter().map(|entry| entry.id).collect();
             found.condemned += metadata.write(CondemnStrays { node, pieces }).await?;
             found.bytes = strays.iter().fold(found.bytes, |sum, entry| sum.saturating_add(entry.length));
