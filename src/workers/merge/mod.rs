@@ -44,6 +44,9 @@ const LOOK_EVERY: Duration = Duration::from_secs(24 * 3600);
 const LOOK_SHARE: u32 = 10;
 /// Streams that are read at once.
 const PAGE: u32 = 1000;
+/// Streams that are remembered with the segments that they lie in: 16 bytes
+/// each. Those that are left out are found again.
+const STREAMS_MAX: usize = 2_000_000;
 /// Orphans that one transaction removes.
 const ORPHANS_AT_ONCE: usize = 100;
 
@@ -142,7 +145,7 @@ impl MergeWorker {
         wanted: &HashSet<SegmentId>,
         seen: &mut Seen,
     ) -> Result<HashMap<SegmentId, Vec<StreamId>>, MetadataError> {
-        let (mut found, mut after) = (HashMap::<SegmentId, Vec<StreamId>>::new(), None);
+        let (mut found, mut count, mut after) = (HashMap::<SegmentId, Vec<StreamId>>::new(), 0, None);
         loop {
             let begun = Instant::now();
             let page = self.metadata.read(ScanStreams { after, limit: PAGE }).await?;
@@ -150,7 +153,8 @@ impl MergeWorker {
             for place in &page {
                 for extent in &place.extents {
                     seen.all.remove(&extent.segment);
-                    if wanted.contains(&extent.segment) {
+                    if wanted.contains(&extent.segment) && count < STREAMS_MAX {
+                        count += 1;
                         found.entry(extent.segment).or_default().push(place.stream);
                     }
                 }
@@ -196,7 +200,8 @@ impl MergeWorker {
         let readers = self.readers(bin).await?;
         let places = self.metadata.read(FindPlaces { streams: ids }).await?;
         let _memory = self.transfer.budget().fill.reserve(plan.segment_bytes()).await.map_err(TransferError::from)?;
-        let (ciphertext, moves) = read(&readers, &places, plan.segment_bytes()).await?;
+        let budget = self.transfer.budget();
+        let (ciphertext, moves) = read(&readers, &places, plan.segment_bytes(), budget).await?;
         let from: HashSet<SegmentId> = moves.iter().map(|run| places[run.stream].extents[run.extent].segment).collect();
         self.stuck.note(bin.iter().filter(|segment| !from.contains(segment)), Instant::now());
         // One of several that is left alone would only be moved.

@@ -123,9 +123,7 @@ async fn a_node_with_more_than_one_comparison_asks_for_is_compared_to_the_end() 
         asking.with_pages(Pages { most: 1, limit: 2 }).run(tell).await;
         condemned
     };
-    let due = async || {
-        town.metadata.read(NodesToCompare { nodes: vec![1], older_than_ms: 3_600_000 }).await.unwrap()
-    };
+    let due = async || town.metadata.read(NodesToCompare { nodes: vec![1], older_than_ms: 3_600_000 }).await.unwrap();
     assert_eq!((compare().await, due().await), (2, vec![1]));
     // Of what comes before the place it goes on from nothing is said this time.
     town.place(0, PieceId::from_bytes([0; 16]), Epoch(0)).await;
