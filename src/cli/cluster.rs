@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 use super::database::Opened;
 use super::doors::{self, Registration};
@@ -81,6 +82,8 @@ pub(super) struct S3<'a> {
 
 /// How long the local nodes may take to come through the door at the start.
 const NODES_CONNECT: Duration = Duration::from_secs(30);
+/// How long work in the background may take to end, at least.
+const END_TIME: Duration = Duration::from_secs(5);
 
 /// A cluster that serves.
 pub(super) struct Cluster {
@@ -181,7 +184,7 @@ impl Cluster {
 
     /// Serves until the order to stop, then finishes what is in flight and
     /// closes every part.
-    pub(super) async fn run(mut self, shutdown: Shutdown) -> Result<(), Failure> {
+    pub(super) async fn run(self, shutdown: Shutdown) -> Result<(), Failure> {
         let (order, stage) = (shutdown.clone(), self.stage);
         let ordered = async move {
             order.requested().await;
@@ -193,12 +196,23 @@ impl Cluster {
             }
             None => ordered.await,
         }
-        while self.background.join_next().await.is_some() {}
+        finish(self.background, shutdown.remaining().unwrap_or_default().max(END_TIME)).await;
         self.door.close();
         stop_all(self.nodes).await;
         self.epochs.end(&self.metadata).await;
         self.metadata.close().await;
         Ok(())
+    }
+}
+
+/// Waits for work in the background to end. What takes longer is dropped
+/// wherever it is: that loses no more than a kill does, and whoever has given
+/// the order would kill.
+async fn finish(mut background: JoinSet<()>, limit: Duration) {
+    let ended = async { while background.join_next().await.is_some() {} };
+    if timeout(limit, ended).await.is_err() {
+        tracing::info!(tasks = background.len(), "work in the background was cut off");
+        background.shutdown().await;
     }
 }
 
@@ -227,7 +241,7 @@ impl Work<'_> {
         } else {
             let (epochs, candidates) = (self.epochs.clone(), health.candidates());
             let merge = MergeWorker::new(metadata.clone(), transfer.clone(), epochs, candidates, watch.clone());
-            background.spawn(workers::run(merge, shutdown.clone()));
+            background.spawn(merge.run(shutdown.clone()));
             let deletes = DeleteWorker::new(metadata.clone(), transfer.clone(), self.env);
             background.spawn(workers::run(deletes, shutdown.clone()));
             background.spawn(workers::run(ReleaseWorker::new(metadata.clone()), shutdown.clone()));
@@ -337,4 +351,17 @@ fn tls(config: &Config) -> Result<Option<Tls>, Failure> {
     };
     let files = TlsFiles { certificate: certificate.clone(), key: key.clone() };
     Tls::load(files).map(Some).map_err(|error| Failure::start(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn work_that_does_not_end_holds_nothing_up() {
+        let mut background = JoinSet::new();
+        background.spawn(std::future::pending());
+        background.spawn(async {});
+        finish(background, Duration::ZERO).await;
+    }
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use super::dialect::Lock;
 use super::epochs::{Lease, check};
+use super::garbage::{CondemnPieces, CondemnedPiece};
 use super::segments::{self, NewSegment};
 use super::streams::{Extent, decode_extents, encode_extents};
 use super::tx::{MetadataError, Operation, Row, Tx, params};
@@ -70,7 +71,8 @@ impl Operation for FindPlaces {
 /// goes, and its pieces are condemned.
 ///
 /// A stream that is gone, or has moved since it was read, stays as it is; if
-/// none is left, the new segment is not kept and its pieces are condemned.
+/// none is left, the new segment is not kept and its pieces are condemned,
+/// except those that a list names.
 /// Answers how many have moved.
 pub struct MoveStreams {
     /// The new segment.
@@ -100,8 +102,10 @@ impl Operation for MoveStreams {
             taken.extend(extents.iter().filter(|extent| extent.segment == self.segment.segment).copied());
         }
         if taken.is_empty() {
-            let pieces = self.segment.pieces.clone();
-            super::garbage::condemn(tx, &[(self.segment.segment, pieces)]).await?;
+            let segment = self.segment.segment;
+            let pieces = self.segment.pieces.iter().map(|place| CondemnedPiece { segment, place: *place }).collect();
+            // Spares them if they have moved there already, and this is the second time.
+            CondemnPieces { pieces }.run(tx).await?;
             return Ok(0);
         }
         self.write(tx, &kept).await?;
@@ -126,25 +130,38 @@ impl MoveStreams {
 /// Removes segments that no stream lies in, and condemns their pieces. A
 /// segment is used from the commit on that brings it, or never: who has seen it
 /// and then all streams knows. One that has changed since it was seen stays.
-/// Answers how many went.
+///
+/// So does one whose row counts bytes that are used. Who has walked the streams
+/// may have seen another state than this transaction does: of a server that has
+/// failed over since, or of a database that was set back.
 pub struct CondemnOrphans {
     /// The segments, as they were seen.
     pub segments: Vec<(SegmentId, Revision)>,
 }
 
-impl Operation for CondemnOrphans {
-    type Output = usize;
+/// What became of segments in which no stream was seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Orphans {
+    /// They were removed.
+    pub gone: usize,
+    /// They stay, since their rows say that streams lie in them.
+    pub doubtful: usize,
+}
 
-    async fn run(&self, tx: &mut Tx<'_>) -> Result<usize, MetadataError> {
+impl Operation for CondemnOrphans {
+    type Output = Orphans;
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<Orphans, MetadataError> {
         let seen: BTreeMap<SegmentId, Revision> = self.segments.iter().copied().collect();
         let ids: Vec<SegmentId> = seen.keys().copied().collect();
         let mut rows = segments::find_locked(tx, Lock::Change, &ids).await?;
         rows.retain(|row| seen.get(&row.segment) == Some(&row.revision));
+        let (rows, doubtful): (Vec<_>, Vec<_>) = rows.into_iter().partition(|row| row.live_bytes == 0);
         let gone: Vec<&[u8]> = rows.iter().map(|row| &row.segment.as_bytes()[..]).collect();
         let sql = "DELETE FROM segments WHERE segment_id IN (SELECT value FROM rarray(?1))";
         tx.execute(sql, params![&gone[..]]).await?;
         let pieces: Vec<_> = rows.into_iter().map(|row| (row.segment, row.pieces)).collect();
         super::garbage::condemn(tx, &pieces).await?;
-        Ok(pieces.len())
+        Ok(Orphans { gone: pieces.len(), doubtful: doubtful.len() })
     }
 }

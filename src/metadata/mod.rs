@@ -66,7 +66,7 @@ pub use garbage::{
     ReleaseGarbage,
 };
 pub use list::{ListObjects, ListUploads, ListedPage, ListedRow, ListedUpload, ListedUploads};
-pub use merge::{CondemnOrphans, FindPlaces, MoveStreams, ScanStreams, StreamPlace};
+pub use merge::{CondemnOrphans, FindPlaces, MoveStreams, Orphans, ScanStreams, StreamPlace};
 pub use nodes::{
     FindNode, LeavePlace, ListNodes, NodeRow, NodeSpace, NodeState, PlaceNode, ReadClock, RecordHello, RecordSeen,
     SeenNode,

@@ -38,14 +38,13 @@ impl Operation for OldestEpoch {
     }
 }
 
-/// Those of some nodes that have not been compared with the lists for so long.
+/// Those of some nodes that have not been compared with the lists for so long,
+/// those first that wait longest.
 pub struct NodesToCompare {
     /// Among these, by their numbers.
     pub nodes: Vec<u32>,
     /// Milliseconds of the database's clock.
     pub older_than_ms: u64,
-    /// At most so many: those first that wait longest.
-    pub limit: u32,
 }
 
 impl Operation for NodesToCompare {
@@ -57,8 +56,8 @@ impl Operation for NodesToCompare {
         // A time that has not come yet was written before the clock was set back.
         let sql = "SELECT node_no FROM nodes WHERE node_no IN (SELECT value FROM rarray(?1)) AND state < ?2 \
                    AND (reclaimed_ms IS NULL OR reclaimed_ms <= ?3 OR reclaimed_ms > ?4) \
-                   ORDER BY COALESCE(reclaimed_ms, 0), node_no LIMIT ?5";
-        let values = params![&nodes[..], NodeState::Gone as i64, now - self.older_than_ms as i64, now, self.limit];
+                   ORDER BY COALESCE(reclaimed_ms, 0), node_no";
+        let values = params![&nodes[..], NodeState::Gone as i64, now - self.older_than_ms as i64, now];
         tx.query(sql, values).await?.iter().map(|row| row.u32(0)).collect()
     }
 }

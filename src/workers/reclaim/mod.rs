@@ -6,23 +6,23 @@
 //! Nothing here waits for a node while the walk goes on: nodes are asked on
 //! the side, and the next comparison begins when that is over.
 
-mod ask;
+pub(super) mod ask;
+mod choose;
 pub(super) mod round;
 
 use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
-use self::ask::ask_all;
+use self::ask::{Asking, Bookmarks, Sum};
+use self::choose::{NODES_AT_ONCE, Turns};
 use self::round::{Round, Subject};
 use super::observer::{Observer, Scene, Wish};
+use super::report::HealthWatch;
 use crate::metadata::{ForgetDeparted, Holder, MetadataError, NodesToCompare, SegmentRow};
 
-/// Nodes that are compared in one pass, and pieces on them, about: a filter
-/// takes ten bits for each.
-const NODES_AT_ONCE: u32 = 32;
-const PIECES_AT_ONCE: u64 = 50_000_000;
 /// Rows of departed nodes that are forgotten at once.
 const DEPARTED_AT_ONCE: u32 = 5000;
 
@@ -32,13 +32,39 @@ pub(super) struct Reclaim {
     own: Holder,
     /// How often each node is compared.
     every: Duration,
+    turns: Turns,
+    bookmarks: Bookmarks,
     round: Option<Round>,
-    asking: Option<JoinHandle<()>>,
+    pub(super) asking: Option<JoinHandle<()>>,
+}
+
+/// Shows that nodes are being compared, until it is dropped.
+struct Comparing(HealthWatch);
+
+impl Comparing {
+    fn begin(watch: HealthWatch) -> Self {
+        watch.report().comparing += 1;
+        Self(watch)
+    }
+
+    fn tell(&self, sum: &Sum) {
+        let mut report = self.0.report();
+        report.pieces_condemned += sum.condemned;
+        report.bytes_condemned += sum.bytes;
+        report.pieces_restored += sum.restored;
+    }
+}
+
+impl Drop for Comparing {
+    fn drop(&mut self) {
+        let mut report = self.0.report();
+        report.comparing = report.comparing.saturating_sub(1);
+    }
 }
 
 impl Reclaim {
     pub(super) fn new(own: Holder, every: Duration) -> Self {
-        Self { own, every, round: None, asking: None }
+        Self { own, every, turns: Turns::default(), bookmarks: Bookmarks::default(), round: None, asking: None }
     }
 
     /// Whether nodes are being asked.
@@ -46,27 +72,21 @@ impl Reclaim {
         self.asking.as_ref().is_some_and(|asking| !asking.is_finished())
     }
 
-    /// The nodes that are due and connected to this process.
-    async fn subjects(&self, scene: &Scene) -> Result<Vec<Subject>, MetadataError> {
+    /// Of the nodes that are due and connected to this process, those whose
+    /// turn it is.
+    async fn subjects(&mut self, scene: &Scene) -> Result<Vec<Subject>, MetadataError> {
         let fleet = scene.transfer.fleet();
         let nodes = fleet.connected().into_iter().collect();
-        let (older_than_ms, limit) = match scene.asked {
-            true => (0, u32::MAX),
+        let (older_than_ms, most) = match scene.asked {
+            true => (0, usize::MAX),
             false => (self.every.as_millis() as u64, NODES_AT_ONCE),
         };
-        let due = scene.metadata.read(NodesToCompare { nodes, older_than_ms, limit }).await?;
-        let (mut subjects, mut room) = (Vec::new(), PIECES_AT_ONCE);
-        for number in due {
-            let Some(node) = fleet.node_id(number) else { continue };
-            let Some(status) = fleet.nodes().status(node) else { continue };
-            let pieces = status.usage.pieces;
-            if pieces > room && !subjects.is_empty() {
-                break;
-            }
-            room = room.saturating_sub(pieces);
-            subjects.push(Subject { number, node, pieces });
-        }
-        Ok(subjects)
+        let due = scene.metadata.read(NodesToCompare { nodes, older_than_ms }).await?;
+        let subject = |number| {
+            let node = fleet.node_id(number)?;
+            Some(Subject { number, node, pieces: fleet.nodes().status(node)?.usage.pieces })
+        };
+        Ok(self.turns.choose(due.into_iter().filter_map(subject).collect(), most, Instant::now()))
     }
 }
 
@@ -76,8 +96,11 @@ impl Observer for Reclaim {
     async fn begin(&mut self, scene: &Scene) -> Result<(), MetadataError> {
         self.round = None;
         match self.asking.take() {
-            // Who waits for this pass waits for this, too.
-            Some(asking) if scene.asked => drop(asking.await),
+            // Who waits for this pass waits for a comparison that begins with it.
+            Some(asking) if scene.asked => {
+                asking.abort();
+                drop(asking.await);
+            }
             Some(asking) if !asking.is_finished() => {
                 self.asking = Some(asking);
                 return Ok(());
@@ -104,17 +127,10 @@ impl Observer for Reclaim {
 
     async fn end(&mut self, scene: &Scene) -> Result<Wish, MetadataError> {
         if let Some(round) = self.round.take() {
-            let scene = scene.clone();
-            scene.watch.report().comparing += 1;
-            self.asking = Some(tokio::spawn(async move {
-                let nodes = scene.transfer.fleet().nodes().clone();
-                let sum = ask_all(round, &scene.metadata, &nodes).await;
-                let mut report = scene.watch.report();
-                report.pieces_condemned += sum.condemned;
-                report.bytes_condemned += sum.bytes;
-                report.pieces_restored += sum.restored;
-                report.comparing = report.comparing.saturating_sub(1);
-            }));
+            let nodes = scene.transfer.fleet().nodes().clone();
+            let asking = Asking::new(round, scene.metadata.clone(), nodes, self.bookmarks.clone());
+            let comparing = Comparing::begin(scene.watch.clone());
+            self.asking = Some(tokio::spawn(asking.run(move |sum| comparing.tell(&sum))));
         }
         Ok(Wish::default())
     }

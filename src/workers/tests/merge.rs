@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use rand::Rng;
 
 use super::*;
+use crate::env::Shutdown;
 use crate::metadata::suite::Elapse;
 use crate::objects::{CompleteUpload, CompletedPart, Copy, CopyHeaders, CreateUpload, PartAddress};
 
@@ -156,9 +157,55 @@ async fn a_merge_that_is_cut_off_leaves_the_old_or_the_new() {
         let _ = tokio::time::timeout(Duration::from_millis(patience_ms), merge.step()).await;
         town.check().await;
     }
-    town.merge(&mut merge).await;
-    assert_eq!(town.segments().await.len(), 1);
+    let begun = Instant::now();
+    while town.segments().await.len() > 1 {
+        assert!(begun.elapsed() < SOON, "it does not go on");
+        town.merge(&mut merge).await;
+    }
     town.check().await;
+    town.close().await;
+}
+
+/// The others beside it merge.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_segment_that_cannot_be_read_stays_alone() {
+    let mut town = Town::new(4, "2/2/3/4").await;
+    town.put_small(12).await;
+    // Of one of them every node has lost its piece.
+    let lost = town.segments().await.remove(5);
+    for place in &lost.pieces {
+        let id = town.transfer.piece_id(lost.segment, place).unwrap();
+        let node = town.nodes[place.node as usize - 1].id;
+        town.door.nodes().trash(node, &[id]).await.unwrap();
+        town.door.nodes().purge(node, &[id]).await.unwrap();
+    }
+    let mut merge = town.merger();
+    town.merge(&mut merge).await;
+    let left = town.segments().await;
+    assert_eq!(left.len(), 2);
+    assert!(left.iter().any(|row| row.segment == lost.segment));
+    assert_eq!(town.report().segments_merged, 11);
+    town.close().await;
+}
+
+/// Whatever it waits for.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_to_stop_does_not_wait_for_merging() {
+    let mut town = Town::new(4, "2/2/3/4").await;
+    for number in 0..6 {
+        let key = format!("half-{number}");
+        let put = Put { address: address(&key), headers: ObjectHeaders::default(), condition: Default::default() };
+        town.objects.put(put, incoming(&Bytes::from(vec![number; 1_900_000]))).await.unwrap();
+    }
+    let merge = town.merger();
+    town.walk().await;
+    // There is no memory for it: each of its new segments waits for half a minute.
+    let _all = town.transfer.budget().fill.reserve(usize::MAX / 2).await.unwrap();
+    let shutdown = Shutdown::new(Duration::ZERO);
+    let mut run = Box::pin(merge.run(shutdown.clone()));
+    assert!(tokio::time::timeout(Duration::from_millis(100), &mut run).await.is_err(), "nobody has told it to stop");
+    shutdown.request();
+    tokio::time::timeout(SOON, run).await.expect("it goes on");
     town.close().await;
 }
 

@@ -1,6 +1,10 @@
 //! Pieces that nobody refers to, and such as were condemned by mistake: on
 //! real nodes, by real comparisons.
 
+use super::super::observer::{Observer, Scene};
+use super::super::reclaim::Reclaim;
+use super::super::reclaim::ask::{Asking, Bookmarks, Pages, Sum};
+use super::super::reclaim::round::{Round, Subject};
 use super::*;
 use crate::metadata::suite::{Elapse, Orphan};
 use crate::node::store::PieceState;
@@ -98,6 +102,44 @@ async fn what_was_condemned_by_mistake_is_restored_and_never_purged() {
     assert_eq!(town.metadata.read(StraysOf { node: at as u32 + 1, after: None, limit: 10 }).await.unwrap(), []);
     assert!(town.report().pieces_restored >= 2);
     town.check().await;
+    town.close().await;
+}
+
+/// What one comparison does not come to, the next one begins with.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_with_more_than_one_comparison_asks_for_is_compared_to_the_end() {
+    let (town, _) = town().await;
+    for number in 1..=3 {
+        town.place(0, piece(number), Epoch(0)).await;
+    }
+    town.renew_lease().await;
+    let (subject, bookmarks) = (Subject { number: 1, node: town.nodes[0].id, pieces: 3 }, Bookmarks::default());
+    let compare = async || {
+        let (metadata, nodes) = (town.metadata.clone(), town.door.nodes());
+        let round = Round::begin(&metadata, town.transfer.piece_ids(), town.epochs.holder(), &[subject], 1).await;
+        let asking = Asking::new(round.unwrap(), metadata, nodes, bookmarks.clone());
+        let mut condemned = 0;
+        let tell = |sum: Sum| condemned += sum.condemned;
+        asking.with_pages(Pages { most: 1, limit: 2 }).run(tell).await;
+        condemned
+    };
+    let due = async || town.metadata.read(NodesToCompare { nodes: vec![1], older_than_ms: 3_600_000 }).await.unwrap();
+    assert_eq!((compare().await, due().await), (2, vec![1]));
+    // Of what comes before the place it goes on from nothing is said this time.
+    town.place(0, PieceId::from_bytes([0; 16]), Epoch(0)).await;
+    assert_eq!((compare().await, due().await), (1, vec![]));
+    assert_eq!(compare().await, 1);
+    town.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pass_that_somebody_waits_for_waits_for_no_node() {
+    let (town, _) = town().await;
+    let mut reclaim = Reclaim::new(town.epochs.holder(), Duration::ZERO);
+    reclaim.asking = Some(tokio::spawn(std::future::pending()));
+    let scene = Scene { asked: true, ..town.health.scene() };
+    let begun = tokio::time::timeout(SOON, reclaim.begin(&scene)).await;
+    begun.expect("it waits for a node that hangs").unwrap();
     town.close().await;
 }
 

@@ -404,7 +404,7 @@ impl Town {
         let Some(walk) = self.walk.take() else { return };
         // One mistake at a time: a whole comparison comes after it.
         self.may_overlook = !walk.overlooks;
-        let mut round = match walk.round {
+        let round = match walk.round {
             Some(round) => round,
             None => {
                 let mut round = self.round().await;
