@@ -18,7 +18,8 @@ use crate::support::workdir::WorkDir;
 const NODES: usize = 7;
 const SCHEME: [&str; 4] = ["--scheme", "3/4/5/6", "--offline-after", "120s"];
 /// What a failing disk may log, of the gateway's and of a node's.
-const DATABASE: [&str; 6] = ["a commit failed", "disk I/O error", "a worker failed", "500", "503", "no room left"];
+const DATABASE: [&str; 7] =
+    ["is malformed", "a commit failed", "disk I/O error", "a worker failed", "500", "503", "no room left"];
 const NODE: [&str; 7] = [
     "the piece store fails",
     "the piece store is gone",
