@@ -59,11 +59,6 @@ impl World {
 /// For whatever comes by itself.
 const SOON: Duration = Duration::from_secs(60);
 
-/// Gives what is condemned in the background time to be.
-async fn settle() {
-    tokio::time::sleep(Duration::from_millis(300)).await;
-}
-
 fn secs(seconds: f32) -> Duration {
     Duration::from_secs_f32(seconds)
 }
