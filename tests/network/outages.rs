@@ -14,7 +14,7 @@ use crate::support::poll;
 /// A node that sends nothing is noticed within so long: keep-alives find a
 /// dead path in 15 s, the gateway's view may be a little older, and the machine
 /// may have other things to do.
-const NOTICED_WITHIN: Duration = Duration::from_secs(45);
+const NOTICED_WITHIN: Duration = Duration::from_secs(30);
 /// For requests that are answered meanwhile.
 const SOON: Duration = Duration::from_secs(120);
 
