@@ -10,6 +10,7 @@ use rand::{Rng as _, SeedableRng as _};
 
 use super::figures::{Figures, blamed, is_whole};
 use super::logs::{listed, pieces};
+use crate::support::cairn::without_colour;
 use crate::support::community::{Gateway, Node, Objects};
 use crate::support::seed;
 
@@ -45,8 +46,8 @@ fn one_share_in_a_hundred_rots_and_every_read_is_right() {
     );
     for (node, rot) in nodes.iter().zip(&rotten) {
         let id = node.id();
-        // A piece that the node itself has found by now, it has named.
-        let named = gateway.row(&id)["damaged"].as_u64().unwrap_or(0);
+        // A piece that the node itself has found, it has named.
+        let named = named(&gateway, gateway.row(&id)["number"].as_u64().expect("a number"));
         let blamed = blamed(&gateway, &id);
         assert!(blamed.is_subset(&rot.pieces), "node {id} is blamed for {:?}", blamed.difference(&rot.pieces));
         let left: Vec<_> = rot.pieces.difference(&blamed).filter(|piece| before.contains(piece)).collect();
@@ -65,6 +66,14 @@ fn one_share_in_a_hundred_rots_and_every_read_is_right() {
     figures.healthy_after.push(begun.elapsed());
     figures.show("rot", &gateway);
     assert_eq!(gateway.complaints(&EXPECTED), Vec::<String>::new());
+}
+
+/// Pieces of a node that were known to be bad at once, as the gateway's log has them.
+fn named(gateway: &Gateway, node: u64) -> u64 {
+    let mark = format!(" node={node} pieces=");
+    let log = gateway.log();
+    let counts = log.lines().map(without_colour).filter(|line| line.contains("a node has lost or changed pieces"));
+    counts.filter_map(|line| line.split_once(&mark)?.1.split_whitespace().next()?.parse::<u64>().ok()).sum()
 }
 
 /// What has rotted on a node.
