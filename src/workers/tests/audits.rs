@@ -93,7 +93,7 @@ async fn every_share_is_checked_and_each_that_was_changed_is_found_and_made_good
     assert!(report.pieces_repaired >= pieces, "{report:?}");
     assert_eq!((report.segments_degraded, report.segments_lost, report.segments_waiting), (0, 0, 0), "{report:?}");
     let failures = town.metadata.read(ListAuditFailures { node: 2 }).await.unwrap();
-    let kept: BTreeSet<SegmentId> = failures.iter().map(|failure| failure.segment).collect();
+    let kept: BTreeSet<_> = failures.iter().map(|failure| failure.segment).collect();
     // The one that was known may have been made anew before it was asked for.
     assert!(kept.len() as u64 + 1 >= all && failures.len() as u64 >= wrong, "{all} {failures:?}");
     assert!(failures.iter().all(|failure| [0, 5].contains(&failure.stripe)));
