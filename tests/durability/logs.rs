@@ -110,7 +110,9 @@ fn pieces_of(path: &Path) -> Vec<Found> {
     let number = u32::from_str_radix(&stem, 16).expect("a log's name is its number");
     let bytes = std::fs::read(path).expect("the log can be read");
     let (mut found, mut offset) = (Vec::new(), 0);
-    while let Ok(header) = decode(&bytes[offset..], Place { log: number, offset: offset as u64 }) {
+    // A record that the node is just writing may be cut off.
+    let at = |offset: usize| decode(bytes.get(offset..)?, Place { log: number, offset: offset as u64 }).ok();
+    while let Some(header) = at(offset).filter(|header| offset + header.record_bytes() as usize <= bytes.len()) {
         if header.kind == Kind::Piece {
             let place = Place { log: number, offset: offset as u64 };
             found.push(Found { path: path.to_owned(), place, header });
